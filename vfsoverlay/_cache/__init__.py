@@ -1,0 +1,1 @@
+"""Bytes of object versions on local disk: bounded, checksummed and shared by all processes."""

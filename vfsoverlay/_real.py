@@ -1,0 +1,75 @@
+"""The OS functions as they were before any patch: how the floors below the shim touch the disk.
+
+They are taken from ``posix`` and ``_io``, where the shim's own replacements are put as well, so
+this module must be imported before the shim installs anything; the package does that by itself,
+because every room that needs the disk imports it. Nothing here may be looked up late.
+"""
+
+import _io
+import posix
+
+access = posix.access
+chdir = posix.chdir
+chmod = posix.chmod
+close = posix.close
+dup = posix.dup
+dup2 = posix.dup2
+fchdir = posix.fchdir
+fchmod = posix.fchmod
+fstat = posix.fstat
+fstatvfs = posix.fstatvfs
+fsync = posix.fsync
+ftruncate = posix.ftruncate
+getcwd = posix.getcwd
+getcwdb = posix.getcwdb
+geteuid = posix.geteuid
+getpid = posix.getpid
+link = posix.link
+listdir = posix.listdir
+lseek = posix.lseek
+lstat = posix.lstat
+mkdir = posix.mkdir
+open = posix.open  # noqa: A001 - the name is the point of this module
+posix_fallocate = posix.posix_fallocate
+pread = posix.pread
+preadv = posix.preadv
+pwrite = posix.pwrite
+read = posix.read
+readlink = posix.readlink
+rename = posix.rename
+replace = posix.replace
+rmdir = posix.rmdir
+scandir = posix.scandir
+stat = posix.stat
+statvfs = posix.statvfs
+symlink = posix.symlink
+truncate = posix.truncate
+unlink = posix.unlink
+utime = posix.utime
+write = posix.write
+
+io_open = _io.open
+FileIO = _io.FileIO
+
+
+def makedirs(path: str, mode: int = 0o777) -> None:
+    """Make *path* and its missing parents; an existing directory is fine."""
+    try:
+        mkdir(path, mode)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        parent = path.rstrip("/").rpartition("/")[0]
+        if not parent or parent == path:
+            raise
+        makedirs(parent, mode)
+        makedirs(path, mode)
+
+
+def exists(path: str) -> bool:
+    """Whether *path* is there, following symbolic links."""
+    try:
+        stat(path)
+    except (OSError, ValueError):
+        return False
+    return True

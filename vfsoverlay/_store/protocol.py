@@ -1,0 +1,56 @@
+"""What the rest of the house asks of a store: pages of a listing, and ranges of an object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
+
+from vfsoverlay._metrics import Purpose
+from vfsoverlay._model import ObjectInfo
+
+#: Receives the body of one range in order, piece by piece; a piece is only valid during the call.
+Sink = Callable[[memoryview], object]
+
+#: A listed object as a plain tuple in the order of ``ObjectInfo``'s fields (a million named tuples cost a second).
+ObjectRow = tuple[str, int, int, str, str, str]
+
+
+class Page(NamedTuple):
+    """One answer of a listing; keys are whole keys (with the mount's prefix), in byte order where the store has one."""
+
+    rows: list[ObjectRow]
+    prefixes: list[str]
+    """Common prefixes, ending in the delimiter; empty without a delimiter."""
+
+
+class ObjectStore(Protocol):
+    """One bucket (or one file system of fsspec), seen read-only; safe to use from many threads.
+
+    Failures are the exceptions of ``vfsoverlay.errors`` or plain OSErrors, without filename: who
+    knows the caller's spelling adds it. Definite absence of a key is ``FileNotFoundError``.
+    """
+
+    @property
+    def origin(self) -> str:
+        """Endpoint and bucket: what makes equal keys of two stores different objects."""
+
+    def check_access(self, prefix: str) -> None:
+        """Prove that *prefix* can be listed, with one request at most; raise ``CannotAccessSource``."""
+
+    def list_pages(
+        self, prefix: str, *, start_after: str = "", delimiter: str = "", page_size: int = 1000
+    ) -> Iterator[Page]:
+        """Pages of all keys that begin with *prefix* and follow *start_after*; close the iterator to stop early."""
+
+    def read_range(self, info: ObjectInfo, start: int, stop: int, sink: Sink, *, purpose: Purpose = "read") -> None:
+        """Give bytes *start* to *stop* (exclusive) of this very version to *sink*, exactly once each and in order.
+
+        Retries resume behind the last byte that *sink* took. The answer's ETag, total size and
+        range are checked; another version raises ``StaleObject``. Never called for an empty range.
+        """
+
+    def after_fork(self) -> None:
+        """Drop connections, locks and loops of the parent; called in the child."""
+
+    def close(self) -> None:
+        """Give connections back; the store is not used afterwards."""
