@@ -1,0 +1,129 @@
+"""The durable records of small objects: one append-only file a shard, searched without being parsed.
+
+A record says what the data file looked like when it was complete. It is believed only if its own
+checksum is right; a lost or damaged record makes the object a miss, never wrong bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+import time
+from collections.abc import Collection
+from typing import Final, NamedTuple
+from zlib import crc32
+
+from vfsoverlay import _real
+from vfsoverlay._cache.locks import Held, Locks, acquire
+
+_ENTRY: Final = struct.Struct("<20sQqqI16s4xI")  # digest, size, mtime, ctime, crc of data, boot, crc of entry
+_BODY: Final = _ENTRY.size - 4
+
+#: Files below this are not worth rewriting.
+_SMALL_FILE: Final = 64 * 1024
+
+#: Seconds to wait for the lock of a record file, which others hold for microseconds.
+_PATIENCE: Final = 10.0
+
+
+class Record(NamedTuple):
+    """How a complete data file looked, and the boot in which that was last verified."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    checksum: int
+    boot: bytes
+
+
+def pack(digest: bytes, record: Record) -> bytes:
+    """The stored form of one record."""
+    size, mtime_ns, ctime_ns, checksum, boot = record
+    body = _ENTRY.pack(digest, size, mtime_ns, ctime_ns, checksum, boot, 0)[:_BODY]
+    return body + struct.pack("<I", crc32(body))
+
+
+def find(content: bytes, digest: bytes) -> Record | None:
+    """The newest sound record of *digest* in the *content* of a record file."""
+    end = len(content)
+    while (at := content.rfind(digest, 0, end)) >= 0:
+        end = at + len(digest) - 1
+        entry = content[at : at + _ENTRY.size]
+        if at % _ENTRY.size or len(entry) < _ENTRY.size:
+            continue
+        _, size, mtime_ns, ctime_ns, checksum, boot, own = _ENTRY.unpack(entry)
+        if crc32(entry[:_BODY]) == own:
+            return Record(size, mtime_ns, ctime_ns, checksum, boot)
+    return None
+
+
+def digests(content: bytes) -> list[bytes]:
+    """The digest of every entry, sound or not, in order."""
+    return [content[at : at + 20] for at in range(0, len(content) - _ENTRY.size + 1, _ENTRY.size)]
+
+
+class RecordFile:
+    """The record file of one shard; changed only under its own lock (byte 0), read without."""
+
+    __slots__ = ("_content", "_locks", "_path", "_stamp")
+
+    def __init__(self, path: str, locks: Locks) -> None:
+        self._path = path
+        self._locks = locks
+        self._content = b""
+        self._stamp = (0, 0, 0)
+
+    def lookup(self, digest: str) -> Record | None:
+        """The newest record of the object version *digest*, as the file says now."""
+        try:
+            found = _real.stat(self._path)
+        except OSError:
+            return None
+        stamp = (found.st_ino, found.st_size, found.st_mtime_ns)
+        if stamp != self._stamp:
+            self._content = _read_all(self._path)
+            self._stamp = stamp
+        return find(self._content, bytes.fromhex(digest))
+
+    def append(self, digest: str, record: Record) -> None:
+        """Add *record*; the newest one counts."""
+        entry = pack(bytes.fromhex(digest), record)
+        with _locked(self._locks, self._path) as held:
+            end = _real.fstat(held.fd).st_size
+            # A torn last entry (killed writer, full disk) is overwritten, or all later ones were misaligned.
+            write_all(held.fd, entry, end - end % _ENTRY.size)
+
+    def drop_dead(self, alive: Collection[str]) -> None:
+        """Forget objects that are not in *alive* (digests), once that halves the file."""
+        if _real.stat(self._path).st_size < max(_SMALL_FILE, 2 * len(alive) * _ENTRY.size):
+            return
+        wanted = {bytes.fromhex(digest) for digest in alive}
+        with _locked(self._locks, self._path) as held:
+            content = _real.pread(held.fd, _real.fstat(held.fd).st_size, 0)
+            newest = {digest: find(content, digest) for digest in digests(content) if digest in wanted}
+            kept = b"".join(pack(digest, record) for digest, record in newest.items() if record)
+            # In place, since writers lock this very file. A crash in the middle loses records: misses.
+            write_all(held.fd, kept, 0)
+            _real.ftruncate(held.fd, len(kept))
+
+
+def _locked(locks: Locks, path: str) -> Held:
+    held = acquire(locks, path, 0, time.monotonic() + _PATIENCE)
+    if held is None:
+        msg = "the record file is locked by a process that does not go on; end it, or choose another cache_dir"
+        raise OSError(errno.EDEADLK, msg, path)
+    return held
+
+
+def write_all(fd: int, data: bytes | memoryview, offset: int) -> None:
+    """Write *data* at *offset*, however many calls it takes."""
+    view = memoryview(data)
+    while view:
+        written = _real.pwrite(fd, view, offset)
+        view = view[written:]
+        offset += written
+
+
+def _read_all(path: str) -> bytes:
+    with _real.FileIO(path, "r") as file:
+        return file.readall()
