@@ -1,0 +1,38 @@
+"""What every test may rely on: children import the package under test, and nothing of the user's set-up leaks in."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from vfsoverlay import errors
+
+pytest_plugins = ["pytester"]
+
+#: The directory that holds the package under test: site-packages under tox, the checkout otherwise.
+INSTALLED_IN = str(Path(errors.__file__).parent.parent)
+
+
+def pytest_configure() -> None:
+    """Clean the environment once, before any test module is imported."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "VFSOVERLAY_"))]:
+        del os.environ[name]
+    # Not the files of the person who runs the tests; a test that needs credentials sets them.
+    os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+    if not any(INSTALLED_IN == entry for entry in sys.path if entry.endswith("site-packages")):
+        others = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = f"{INSTALLED_IN}{os.pathsep}{others}" if others else INSTALLED_IN
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Every test begins with an empty cache, so that what it counts does not depend on the others."""
+    number = request.session.stash.get(_TESTS, 0)
+    request.session.stash[_TESTS] = number + 1
+    os.environ["VFSOVERLAY_CACHE_DIR"] = str(tmp_path_factory.getbasetemp() / f"cache-of-test-{number}")
+
+
+_TESTS = pytest.StashKey[int]()

@@ -1,0 +1,65 @@
+"""The command ``vfsoverlay``: its sub-commands, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from vfsoverlay.cli import browse, run
+from vfsoverlay.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_MOUNTED
+from vfsoverlay.cli.program import Program, run_program
+from vfsoverlay.errors import MountError
+
+_EPILOG = (
+    "Exit codes: 0 done; 1 a file cannot be read, or something was found wrong; 2 the command line is wrong; "
+    "3 a source cannot be mounted; 130 interrupted. 'run' exits as its program does."
+)
+
+
+@click.group(epilog=_EPILOG)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(package_name="vfsoverlay")
+def app(debug: bool) -> None:
+    """Objects below an S3 prefix as read-only files: run programs on them, or look at them."""
+
+
+for _command in (run.run, browse.ls, browse.stat_command, browse.cat, browse.tree):
+    app.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line *arguments* (default: ``sys.argv[1:]``) and return the exit code.
+
+    ``run`` replaces this program by another one: it does not return where that one raises.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        outcome = app.main(words, prog_name="vfsoverlay", standalone_mode=False)
+    except (click.ClickException, click.Abort, KeyboardInterrupt, OSError) as error:
+        if words[:1] == ["--debug"]:
+            raise
+        return _report(error)
+    if isinstance(outcome, Program):
+        run_program(outcome)
+        return 0
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _report(error: BaseException) -> int:
+    """Say on standard error what went wrong, in one line where that is enough."""
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):
+        # The reader went away, as `| head` does. What is still buffered must not fail at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    if not isinstance(error, OSError):
+        click.echo("vfsoverlay: interrupted", err=True)
+        return EXIT_INTERRUPTED
+    place = "" if error.filename is None else f": {error.filename}"
+    click.echo(f"vfsoverlay: {error.strerror or error}{place}", err=True)
+    return EXIT_NOT_MOUNTED if isinstance(error, MountError) else EXIT_FAILED

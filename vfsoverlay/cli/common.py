@@ -1,0 +1,67 @@
+"""Options that several commands share, and the exit codes of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Final
+
+import click
+
+from vfsoverlay.cli.targets import parse_options, usage_errors
+
+#: Exit codes; docs/command-line.md shows this table.
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_NOT_MOUNTED: Final = 3
+EXIT_INTERRUPTED: Final = 130
+
+_Command = Callable[..., Any]
+
+_MOUNT = click.option(
+    "-m",
+    "--mount",
+    "mounts",
+    multiple=True,
+    metavar="SRC:PATH",
+    help="Mount the source SRC (with its trailing slash) at PATH. Without :PATH at /data/<last folder>. Repeatable.",
+)
+_SHORTHANDS = (
+    click.option("--anon/--signed", "anon", default=None, help="Send unsigned or signed requests. Default: find out."),
+    click.option("--endpoint-url", metavar="URL", help="An S3-compatible server."),
+    click.option("--profile", metavar="NAME", help="Profile of the AWS configuration files."),
+    click.option("--region", metavar="NAME", help="Region of the bucket."),
+)
+_OPTION = click.option(
+    "-o",
+    "--option",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Any other option of mount(), such as cache_size=20GiB; see docs/configuration.md. Repeatable.",
+)
+as_json = click.option("--json", is_flag=True, help="Print one JSON document instead of text.")
+human_sizes = click.option("-h", "--human", is_flag=True, help="Show sizes in KiB, MiB ... instead of bytes.")
+
+
+def source_options(command: _Command) -> _Command:
+    """Give *command* the options that say what is mounted; it receives ``mounts`` and ``options``."""
+
+    @wraps(command)
+    def call(
+        *args: Any,
+        assignments: tuple[str, ...],
+        anon: bool | None,
+        endpoint_url: str | None,
+        profile: str | None,
+        region: str | None,
+        **rest: Any,
+    ) -> Any:
+        shorthands = {"anon": anon, "endpoint_url": endpoint_url, "profile": profile, "region": region}
+        with usage_errors():
+            options = parse_options(assignments, shorthands)
+        return command(*args, options=options, **rest)
+
+    for option in (_OPTION, *reversed(_SHORTHANDS), _MOUNT):
+        call = option(call)
+    return call
