@@ -40,6 +40,7 @@ rename = posix.rename
 replace = posix.replace
 rmdir = posix.rmdir
 scandir = posix.scandir
+sendfile = posix.sendfile
 stat = posix.stat
 statvfs = posix.statvfs
 symlink = posix.symlink

@@ -1,0 +1,222 @@
+"""The service behind the wire: finds the bucket, checks who asks and what is allowed, and answers."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from vfsoverlay.testing import _listing, _object_writes
+from vfsoverlay.testing._buckets import Bucket
+from vfsoverlay.testing._errors import S3Error
+from vfsoverlay.testing._faults import Fault, FaultPlan, raise_error
+from vfsoverlay.testing._message import Request, Response
+from vfsoverlay.testing._multipart import MultipartUploads
+from vfsoverlay.testing._object_reads import read_object
+from vfsoverlay.testing._object_writes import NAMESPACE, XML_HEADERS
+from vfsoverlay.testing._objects import BytesContent, StoredObject, http_date, iso_date
+from vfsoverlay.testing._request_log import RequestLog, RequestPurpose, RequestRecord, purpose_of
+from vfsoverlay.testing._sabotage import spoil_request, spoil_response
+from vfsoverlay.testing._sigv4 import Credentials, Signature, verify
+
+#: ``bucket.s3.anything`` and ``bucket.localhost``: hosts whose first labels are a bucket.
+_VIRTUAL_HOST: Final = re.compile(r"(.+?)\.(?:s3[.-].*|localhost)")
+
+_ACTION_OF: Final[dict[RequestPurpose, str]] = {
+    "list": "list", "get": "get", "put": "put", "delete": "delete", "other": "list",
+}  # fmt: skip
+
+
+class S3Service:
+    """Answers requests; one for each server, called by the threads of all connections."""
+
+    def __init__(self, region: str, closing: threading.Event, log: RequestLog) -> None:
+        self.region = region
+        self.buckets: dict[str, Bucket] = {}
+        self.credentials: dict[str, Credentials] = {}
+        self.faults = FaultPlan()
+        self.log = log
+        self.latency = 0.0
+        self.bandwidth = 0.0
+        self.clock_offset = 0.0
+        self.make_bucket: Callable[[str], object]
+        self.crashes: list[Exception] = []
+        self._closing = closing
+        self._uploads = MultipartUploads()
+        self._request_ids = itertools.count(1)
+
+    def answer(self, request: Request) -> Response:
+        """The answer to *request*, logged, late and spoilt as told."""
+        host = request.headers.get("host", "").rpartition(":")[0] or request.headers.get("host", "")
+        match = _VIRTUAL_HOST.fullmatch(host)
+        request.address(match[1] if match else "")
+        purpose = purpose_of(request)
+        record = RequestRecord(request, purpose, time.time())
+        faults = self.faults.take(request, purpose)
+        if self.latency > 0:
+            self._closing.wait(self.latency)
+        response = self._guarded_answer(request, purpose, faults)
+        if faults or self.bandwidth:
+            spoil_response(response, faults, self.bandwidth)
+        record.status = 0 if response.delivery.reset == "before" else response.status
+        record.bytes_sent = len(response.body)
+        response.record = record
+        self.log.append(record)
+        return response
+
+    def _guarded_answer(self, request: Request, purpose: RequestPurpose, faults: list[Fault]) -> Response:
+        request_id = f"{next(self._request_ids):016X}"
+        try:
+            if faults:
+                raise_error(faults)
+                self._replace(request, faults)
+                spoil_request(request, faults)
+            response = self._answer(request, purpose)
+        except S3Error as error:
+            response = self._error_answer(request, error, request_id)
+        except Exception as error:  # noqa: BLE001 - a bug of the server must not look like a lost connection
+            self.crashes.append(error)
+            response = self._error_answer(request, S3Error("InternalError", repr(error)), request_id)
+        response.headers["x-amz-request-id"] = request_id
+        response.headers["Server"] = "AmazonS3"
+        response.headers["Date"] = http_date(self.now())
+        return response
+
+    def now(self) -> float:
+        """Seconds since the epoch on the server's clock."""
+        return time.time() + self.clock_offset
+
+    def _error_answer(self, request: Request, error: S3Error, request_id: str) -> Response:
+        headers = dict(error.headers)
+        if error.status == 304:
+            return Response(304, headers)
+        headers["Content-Type"] = "application/xml"
+        body = error.to_xml(request.path, request_id)
+        return Response(error.status, headers, body)
+
+    def _replace(self, request: Request, faults: list[Fault]) -> None:
+        for fault in faults:
+            if fault.kind == "replace":
+                self.buckets[request.bucket].put(request.key, StoredObject(BytesContent(fault.settings["body"])))
+
+    # ------------------------------------------------------------------------- who and what
+
+    def _answer(self, request: Request, purpose: RequestPurpose) -> Response:
+        signature = verify(request, self.credentials, self.now())
+        if not request.bucket:
+            if signature is None:
+                raise S3Error("AccessDenied")
+            buckets = [self.buckets[name] for name in sorted(self.buckets)]
+            return Response(200, dict(XML_HEADERS), _listing.list_buckets(buckets, iso_date))
+        bucket = self.buckets.get(request.bucket)
+        if bucket is None:
+            if request.method == "PUT" and not request.key and signature is not None:
+                self.make_bucket(request.bucket)
+                return Response(200, {"Location": f"/{request.bucket}"})
+            raise S3Error("NoSuchBucket", BucketName=request.bucket)
+        if signature is not None:
+            self._check_region(bucket, signature, request)
+        action = _ACTION_OF.get(purpose) or ("get" if request.key else "list")
+        if not self._may(action, bucket, signature):
+            raise S3Error("AccessDenied")
+        self._check_payer(bucket, signature, request)
+        if request.key:
+            return self._answer_object(bucket, request, may_list=self._may("list", bucket, signature))
+        return self._answer_bucket(bucket, request)
+
+    @staticmethod
+    def _may(action: str, bucket: Bucket, signature: Signature | None) -> bool:
+        return action not in bucket.deny and (signature is not None or action in bucket.public)
+
+    def _check_region(self, bucket: Bucket, signature: Signature, request: Request) -> None:
+        """Refuse a signature for another region, as the bucket's own endpoint does, or redirect as a foreign one."""
+        if signature.region == bucket.region:
+            return
+        headers = {"x-amz-bucket-region": bucket.region}
+        if bucket.region != self.region:
+            endpoint = f"s3.{bucket.region}.amazonaws.com"
+            raise S3Error("PermanentRedirect", Bucket=bucket.name, Endpoint=endpoint, headers=headers)
+        msg = (
+            f"The authorization header is malformed; the region '{signature.region}' is wrong; "
+            f"expecting '{bucket.region}'"
+        )
+        raise S3Error("AuthorizationHeaderMalformed", msg, Region=bucket.region, headers=headers)
+
+    @staticmethod
+    def _check_payer(bucket: Bucket, signature: Signature | None, request: Request) -> None:
+        if bucket.requester_pays:
+            payer = request.headers.get("x-amz-request-payer") or request.query.get("x-amz-request-payer")
+            if signature is None or payer != "requester":
+                raise S3Error("AccessDenied")
+
+    # ------------------------------------------------------------------------------ dispatch
+
+    def _answer_bucket(self, bucket: Bucket, request: Request) -> Response:
+        method, query = request.method, request.query
+        if method == "GET":
+            return Response(200, dict(XML_HEADERS), self._describe(bucket, query))
+        if method == "HEAD":
+            return Response(200, {"x-amz-bucket-region": bucket.region, "Content-Type": "application/xml"})
+        if method == "POST" and "delete" in query:
+            return _object_writes.delete_objects(bucket, request)
+        if method == "PUT" and "versioning" in query:
+            status = _object_writes.parse_xml(request.body).findtext("{*}Status", "")
+            bucket.versioned = status == "Enabled"
+            return Response(200, {})
+        if method == "PUT" and not query:
+            raise S3Error("BucketAlreadyOwnedByYou", BucketName=bucket.name)
+        if method == "DELETE" and not query:
+            if bucket.keys():
+                raise S3Error("BucketNotEmpty", BucketName=bucket.name)
+            del self.buckets[bucket.name]
+            return Response(204, {})
+        raise S3Error("NotImplemented")
+
+    @staticmethod
+    def _describe(bucket: Bucket, query: dict[str, str]) -> bytes:
+        if query.get("list-type") == "2":
+            return _listing.list_objects_v2(bucket, query)
+        if "versions" in query:
+            return _listing.list_versions(bucket, query)
+        if "location" in query:
+            # The oldest region has no name here.
+            region = "" if bucket.region == "us-east-1" else bucket.region
+            return f"<LocationConstraint {NAMESPACE}>{region}</LocationConstraint>".encode()
+        if "versioning" in query:
+            status = "<Status>Enabled</Status>" if bucket.versioned else ""
+            return f"<VersioningConfiguration {NAMESPACE}>{status}</VersioningConfiguration>".encode()
+        if query.keys() & {"acl", "policy", "cors", "tagging", "uploads", "lifecycle", "encryption", "website"}:
+            raise S3Error("NotImplemented")
+        return _listing.list_objects_v1(bucket, query)
+
+    def _answer_object(self, bucket: Bucket, request: Request, *, may_list: bool) -> Response:
+        method, query = request.method, request.query
+        if method in ("GET", "HEAD"):
+            return read_object(bucket, request, may_list=may_list)
+        if method == "PUT":
+            source = self._source_bucket(request)
+            if "uploadId" in query:
+                return self._uploads.copy_part(source, request) if source else self._uploads.put_part(request)
+            return (
+                _object_writes.copy_object(source, bucket, request)
+                if source
+                else _object_writes.put_object(bucket, request)
+            )
+        if method == "POST" and "uploads" in query:
+            return self._uploads.create(bucket, request)
+        if method == "POST" and "uploadId" in query:
+            return self._uploads.complete(bucket, request)
+        if method == "DELETE":
+            return self._uploads.abort(request) if "uploadId" in query else _object_writes.delete_object(bucket, request)
+        raise S3Error("MethodNotAllowed")
+
+    def _source_bucket(self, request: Request) -> Bucket | None:
+        if "x-amz-copy-source" not in request.headers:
+            return None
+        name = _object_writes.split_copy_source(request)[0]
+        if name not in self.buckets:
+            raise S3Error("NoSuchBucket", BucketName=name)
+        return self.buckets[name]
