@@ -1,0 +1,263 @@
+"""The snapshots of a source in one directory: building, refreshing, reusing and removing them."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from hashlib import blake2b
+from os import O_CLOEXEC, O_CREAT, O_EXCL, O_RDONLY, O_RDWR, O_WRONLY
+from typing import Final
+
+from vfsoverlay import _real
+from vfsoverlay._namespace.listing import DEFAULT_WORKERS, Limits, list_objects
+from vfsoverlay._namespace.nodes import DirectoryNode, ListPages, Progress
+from vfsoverlay._namespace.snapshot import Snapshot, open_snapshot
+from vfsoverlay._namespace.snapshot_writer import SnapshotWriter
+
+_SUFFIX: Final = ".sqlite"
+_KEPT_UNUSED_NS: Final = 7 * 24 * 3600 * 10**9
+"""A newest generation that nobody has open goes after a week: it is still there for a run every day."""
+
+
+def mount_id(identity: str) -> str:
+    """What the file names of *identity*'s snapshots begin with."""
+    return blake2b(identity.encode("utf-8", "surrogateescape"), digest_size=10).hexdigest()
+
+
+def build_snapshot(
+    list_pages: ListPages,
+    prefix: str,
+    directory: str,
+    *,
+    identity: str,
+    max_objects: int,
+    max_object_size: int,
+    workers: int = DEFAULT_WORKERS,
+    reuse_listing: float = 0,
+    progress: Progress | None = None,
+) -> Snapshot:
+    """List *prefix* and open the result, or take a listing that another process has made meanwhile.
+
+    Args:
+        list_pages: Lists the store; called from several threads at once.
+        prefix: Empty, or ends in a slash.
+        directory: Where snapshots lie; exists, and belongs to this user.
+        identity: All that decides what the listing contains, such as endpoint, bucket and prefix.
+        max_objects: Objects there may be.
+        max_object_size: Bytes one object may have.
+        workers: Requests at a time; 1 for stores without an order of keys or ``start_after``.
+        reuse_listing: Seconds: a snapshot of an earlier run up to this age will do.
+        progress: Called with objects and bytes so far, from this thread.
+
+    Raises:
+        TooManyObjects: At object ``max_objects + 1``.
+        ObjectTooLarge: Names the key and its size.
+        OSError: What ``list_pages`` raises, and failures of the disk. Nothing is left behind then.
+    """
+    asked_at = time.time_ns()
+    home = _Home(directory, identity)
+    with home.locked():
+        oldest = asked_at - int(reuse_listing * 1e9)
+        found = home.find(oldest, max_objects, max_object_size)
+        if found is not None:
+            return found
+        limits = Limits(max_objects, max_object_size, progress)
+        with home.new_generation() as (temporary, generation):
+            writer = SnapshotWriter(temporary, prefix)
+            with closing(writer):
+                for rows in list_objects(list_pages, prefix, limits, workers=workers):
+                    writer.add(rows)
+                writer.finish(home.info(prefix, generation), now_ns=generation)
+        snapshot = open_snapshot(home.path(generation))
+        home.collect()
+    return snapshot
+
+
+def refresh_snapshot(
+    snapshot: Snapshot,
+    list_pages: ListPages,
+    path: str = "",
+    *,
+    max_objects: int,
+    max_object_size: int,
+    workers: int = DEFAULT_WORKERS,
+    progress: Progress | None = None,
+) -> Snapshot:
+    """List again, all or what is below the directory *path*, and open the result; *snapshot* stays as it is.
+
+    Only the prefix of *path* is listed; a path that is no directory means the directory that it would
+    be in. Directories in which no name came or went keep their mtime. The other arguments and the
+    errors are those of ``build_snapshot``.
+    """
+    home = _Home(snapshot.path.rpartition("/")[0], snapshot.info["identity"])
+    while path and not isinstance(snapshot.lookup(path), DirectoryNode):
+        path = path.rpartition("/")[0]
+    below = f"{snapshot.prefix}{path}/" if path else snapshot.prefix
+    limits = Limits(max_objects, max_object_size, progress)
+    with home.locked():
+        with home.new_generation() as (temporary, generation):
+            if path:
+                copy_file(snapshot.path, temporary)
+            with closing(SnapshotWriter(temporary, snapshot.prefix, new=not path)) as writer:
+                if path:
+                    limits.objects, limits.size = writer.forget(path)
+                for rows in list_objects(list_pages, below, limits, workers=workers):
+                    writer.add(rows)
+                writer.prune(path)
+                listed_at = int(snapshot.info["listed_at_ns"]) if path else generation
+                info = home.info(snapshot.prefix, generation, listed_at)
+                writer.finish(info, now_ns=generation, previous=snapshot.path)
+        refreshed = open_snapshot(home.path(generation))
+        home.collect()
+    return refreshed
+
+
+def find_reusable(
+    directory: str, identity: str, *, max_age: float, max_objects: int, max_object_size: int
+) -> Snapshot | None:
+    """Open the newest sound snapshot that was listed at most *max_age* seconds ago and is within the limits."""
+    return _Home(directory, identity).find(time.time_ns() - int(max_age * 1e9), max_objects, max_object_size)
+
+
+class _Home:
+    """Where the snapshots of one identity lie."""
+
+    def __init__(self, directory: str, identity: str) -> None:
+        self.directory = directory
+        self.identity = identity
+        self.mount_id = mount_id(identity)
+
+    def path(self, generation: int) -> str:
+        return f"{self.directory}/{self.mount_id}.{generation:016x}{_SUFFIX}"
+
+    def info(self, prefix: str, generation: int, listed_at_ns: int = 0) -> dict[str, str]:
+        """What a snapshot says about itself."""
+        return {
+            "identity": self.identity,
+            "prefix": prefix,
+            "generation": f"{generation:016x}",
+            "listed_at_ns": str(listed_at_ns or generation),
+            "boot_id": boot_id(),
+        }
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock of this identity: one process lists while the others wait for it."""
+        path = f"{self.directory}/{self.mount_id}.lock"
+        while True:
+            descriptor = _real.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                # The holder before us removed the file: somebody else may hold a lock of the same name.
+                if _real.fstat(descriptor).st_nlink:
+                    try:
+                        yield
+                    finally:
+                        _real.unlink(path)
+                    return
+            finally:
+                _real.close(descriptor)
+
+    @contextmanager
+    def new_generation(self) -> Iterator[tuple[str, int]]:
+        """A new file to fill and the number of its generation; it gets its name when all went well."""
+        last = max(self.generations(), default=0)
+        generation = max(time.time_ns(), last + 1)
+        temporary = f"{self.directory}/.{self.mount_id}.{generation:016x}.tmp"
+        _real.close(_real.open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600))
+        try:
+            yield temporary, generation
+            _real.rename(temporary, self.path(generation))
+        except BaseException:
+            _real.unlink(temporary)
+            raise
+
+    def generations(self) -> list[int]:
+        """The generations that are there, oldest first."""
+        found = []
+        for name in _real.listdir(self.directory):
+            owner, _, rest = name.partition(".")
+            if owner == self.mount_id and rest.endswith(_SUFFIX):
+                with suppress(ValueError):
+                    found.append(int(rest[: -len(_SUFFIX)], 16))
+        return sorted(found)
+
+    def find(self, oldest_ns: int, max_objects: int, max_object_size: int) -> Snapshot | None:
+        """The newest sound snapshot that was listed at *oldest_ns* or later."""
+        for generation in reversed(self.generations()):
+            if generation < oldest_ns:
+                break
+            # Whatever is wrong with it, it is simply not used.
+            with suppress(OSError, ValueError):
+                snapshot = open_snapshot(self.path(generation))
+                if (
+                    int(snapshot.info["listed_at_ns"]) >= oldest_ns
+                    and snapshot.info["identity"] == self.identity
+                    and snapshot.object_count <= max_objects
+                    and int(snapshot.info["largest_size"]) <= max_object_size
+                    and (snapshot.info["boot_id"] == boot_id() or snapshot.is_sound())
+                ):
+                    return snapshot
+                snapshot.close()
+        return None
+
+    def collect(self) -> None:
+        """Remove what nobody has open: older generations, and what a killed process left."""
+        newest = max(self.generations(), default=0)
+        now = time.time_ns()
+        for name in _real.listdir(self.directory):
+            path = f"{self.directory}/{name}"
+            ours = name.lstrip(".").startswith(self.mount_id + ".")
+            if name.endswith(".tmp"):
+                if ours or _older(path, now):
+                    _remove_unused(path)
+            elif name.endswith(_SUFFIX) and (path != self.path(newest) if ours else _older(path, now)):
+                _remove_unused(path)
+
+
+def _older(path: str, now_ns: int) -> bool:
+    try:
+        return _real.stat(path).st_mtime_ns < now_ns - _KEPT_UNUSED_NS
+    except OSError:
+        return False
+
+
+def _remove_unused(path: str) -> None:
+    """Remove *path* unless a process holds its lock."""
+    with suppress(OSError):
+        descriptor = _real.open(path, O_RDONLY | O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _real.unlink(path)
+        finally:
+            _real.close(descriptor)
+
+
+def copy_file(source: str, target: str) -> None:
+    """Overwrite the empty file *target* with *source*."""
+    reader = _real.open(source, O_RDONLY | O_CLOEXEC)
+    try:
+        writer = _real.open(target, O_WRONLY | O_CLOEXEC)
+        try:
+            while piece := _real.read(reader, 1 << 20):
+                view = memoryview(piece)
+                while view:
+                    view = view[_real.write(writer, view) :]
+        finally:
+            _real.close(writer)
+    finally:
+        _real.close(reader)
+
+
+def boot_id() -> str:
+    """Changes when the machine starts; empty where the system does not tell.
+
+    A snapshot is not synchronised to the disk: one from before a crash is checked before it is used.
+    """
+    try:
+        with _real.io_open("/proc/sys/kernel/random/boot_id") as file:
+            return str(file.read().strip())
+    except OSError:
+        return ""

@@ -1,0 +1,72 @@
+"""Lists everything below a prefix, within the limits of a mount."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from typing import Final
+
+from vfsoverlay._namespace.nodes import DEFAULT_PAGE_SIZE, ListPages, ObjectRow, Progress
+from vfsoverlay.errors import ObjectTooLarge, TooManyObjects
+
+DEFAULT_WORKERS: Final = 16
+"""Requests at a time. Pages of 20 ms, parsed in 2-3 ms, keep one core busy with eight."""
+
+
+class Limits:
+    """Counts objects as they are listed and raises at the first one too many or too large.
+
+    Args:
+        max_objects: Objects there may be.
+        max_object_size: Bytes one of them may have.
+        progress: Called with the number of objects and bytes after each page.
+    """
+
+    def __init__(self, max_objects: int, max_object_size: int, progress: Progress | None = None) -> None:
+        self.max_objects = max_objects
+        self.max_object_size = max_object_size
+        self.objects = 0
+        self.size = 0
+        self._progress = progress
+
+    @property
+    def page_size(self) -> int:
+        """Keys to ask for at once: no more than show that the limit is passed."""
+        return max(1, min(DEFAULT_PAGE_SIZE, self.max_objects - self.objects + 1))
+
+    def check(self, rows: list[ObjectRow]) -> None:
+        """Count *rows*; raises ``TooManyObjects`` or ``ObjectTooLarge``."""
+        sizes = [row[1] for row in rows]
+        if sizes and max(sizes) > self.max_object_size:
+            raise self._too_large(next(row for row in rows if row[1] > self.max_object_size))
+        self.objects += len(rows)
+        self.size += sum(sizes)
+        if self.objects > self.max_objects:
+            self.objects = self.max_objects + 1
+            raise self._too_many()
+        if self._progress is not None:
+            self._progress(self.objects, self.size)
+
+    def _too_many(self) -> TooManyObjects:
+        return TooManyObjects(
+            errno.EFBIG,
+            f"the source has more than {self.max_objects:,} objects (max_objects); "
+            "mount a longer prefix, or raise max_objects, or use listing='lazy'",
+        )
+
+    def _too_large(self, row: ObjectRow) -> ObjectTooLarge:
+        key, size = row[:2]
+        error = ObjectTooLarge(
+            errno.EFBIG,
+            f"the object {key!r} has {size:,} bytes, more than {self.max_object_size:,} (max_object_size); "
+            "raise max_object_size, or mount a prefix without it",
+        )
+        error.key, error.size = key, size
+        return error
+
+
+def list_objects(list_pages: ListPages, prefix: str, limits: Limits, *, workers: int) -> Iterator[list[ObjectRow]]:
+    """All objects below *prefix*, a page at a time, in no certain order when *workers* is above 1."""
+    for page in list_pages(prefix, page_size=limits.page_size):
+        limits.check(page.rows)
+        yield page.rows
