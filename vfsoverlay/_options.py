@@ -99,6 +99,23 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return dict(value)
 
 
+def _timestamp(value: Any) -> str | None:
+    """A point in time as ISO 8601 text in UTC, from such a text or a ``datetime``, both with a time zone."""
+    if value is None:
+        return None
+    from datetime import datetime, timezone  # rare, and nothing else here needs it
+
+    text = value.replace("Z", "+00:00") if isinstance(value, str) else value
+    try:
+        when = datetime.fromisoformat(text) if isinstance(text, str) else text
+        if not isinstance(when, datetime) or when.tzinfo is None:
+            raise ValueError
+    except ValueError:
+        msg = f"a time with its zone, such as '2024-05-01T12:00:00Z', is wanted, not {value!r}"
+        raise ValueError(msg) from None
+    return when.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+
+
 def _one_of(*allowed: str) -> Callable[[Any], str]:
     def check(value: Any) -> str:
         if value not in allowed:
@@ -134,6 +151,10 @@ _TABLE: Final[tuple[Option, ...]] = (
            "AWS, or what AWS_ENDPOINT_URL and the profile say"),
     Option("requester_pays", False, _flag, "agree to pay for requests to a requester-pays bucket",
            "costs are never incurred unasked"),
+    Option("version_at", None, _timestamp, "a versioned bucket as it was at this time (ISO 8601 with its zone)",
+           "the bucket as it is now"),
+    Option("sse_customer_key", None, _optional_text, "key of objects encrypted with SSE-C: base64 of 32 bytes",
+           "S3 holds the keys of nearly all objects", secret=True),
     Option("transport", "auto", _one_of("auto", "s3fs"),
            "'auto': the built-in S3 client; 's3fs': all requests through s3fs",
            "the built-in client uses half the CPU and pins versions on every request"),

@@ -1,0 +1,72 @@
+"""What a page of a listing says, and the forms its fields come in."""
+
+from __future__ import annotations
+
+import re
+from calendar import timegm
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from vfsoverlay._store.protocol import ObjectRow
+
+#: Storage classes that must be restored before they can be read (S3 API reference, "InvalidObjectState").
+ARCHIVED: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+
+_DATE: Final = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:?\d\d)")
+
+
+class MalformedListing(ValueError):  # noqa: N818 - the name says it
+    """The body is not the listing that was asked for."""
+
+
+class ListAnswer(NamedTuple):
+    """One page of ListObjectsV2 as the server told it."""
+
+    rows: list[ObjectRow]
+    prefixes: list[str]
+    truncated: bool
+    token: str
+    """NextContinuationToken; empty where the server has none."""
+
+
+class Version(NamedTuple):
+    """One entry of ListObjectVersions."""
+
+    row: ObjectRow
+    deleted: bool
+    """A delete marker: from then on the key did not exist."""
+
+
+class VersionsAnswer(NamedTuple):
+    """One page of ListObjectVersions, in the server's order: by key, newest first."""
+
+    versions: list[Version]
+    prefixes: list[str]
+    truncated: bool
+    key_marker: str
+    version_marker: str
+
+
+@lru_cache(maxsize=65536)
+def parse_date(text: str) -> int:
+    """Nanoseconds since the epoch of an ISO 8601 text with a time zone; raises ``MalformedListing``."""
+    match = _DATE.fullmatch(text)
+    if match is None:
+        msg = f"not a date: {text[:40]!r}"
+        raise MalformedListing(msg)
+    *fields, fraction, zone = match.groups()
+    seconds = timegm(tuple(map(int, fields)))
+    if zone != "Z":
+        offset = int(zone[1:3]) * 3600 + int(zone[-2:]) * 60
+        seconds -= offset if zone[0] == "+" else -offset
+    return seconds * 10**9 + int((fraction or "0").ljust(9, "0"))
+
+
+def clean_etag(text: str) -> str:
+    """An ETag as values of ours hold it: without quotes, and without the mark of a weak one."""
+    return text.strip().removeprefix("W/").strip('"')
+
+
+def readable_class(name: str, *, restored: bool) -> str:
+    """The storage class as a row tells it: empty for an object that can be read like any other."""
+    return "" if name == "STANDARD" or (restored and name in ARCHIVED) else name

@@ -1,0 +1,129 @@
+"""One range of one version, carried from the store to a sink through all interruptions."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vfsoverlay._metrics import Metrics, Purpose
+from vfsoverlay._model import ObjectInfo
+from vfsoverlay._store.answer_checks import Body, check_answer
+from vfsoverlay._store.attempts import Attempts
+from vfsoverlay._store.checksums import Checksum, checksum_of
+from vfsoverlay._store.connections import Exchange
+from vfsoverlay._store.errno_map import Failure
+from vfsoverlay._store.protocol import Sink
+from vfsoverlay._store.s3_client import Request, S3Client
+
+#: Bytes handed over at once; measured: smaller pieces cost more system calls, larger ones save nothing.
+PIECE: Final = 1024**2
+#: Below this a buffer of its own is cheaper than a mebibyte kept for every reader.
+_SMALL: Final = 64 * 1024
+
+GET_OBJECT: Final = "s3:GetObject"
+
+
+class Buffers:
+    """Buffers that the next reader uses again; there are as many as there were readers at once."""
+
+    def __init__(self) -> None:
+        self._free: list[memoryview] = []
+
+    def take(self, size: int) -> memoryview:
+        """A buffer for pieces of a body of *size* bytes."""
+        if size <= _SMALL:
+            return memoryview(bytearray(size))
+        try:
+            return self._free.pop()
+        except IndexError:
+            return memoryview(bytearray(PIECE))
+
+    def give_back(self, buffer: memoryview) -> None:
+        """Offer *buffer* to the next reader."""
+        if len(buffer) == PIECE:
+            self._free.append(buffer)
+
+
+class RangeRead:
+    """Bytes *start* to *stop* of *info*, on their way to *sink*."""
+
+    def __init__(
+        self, client: S3Client, buffers: Buffers, info: ObjectInfo, start: int, stop: int, sink: Sink, purpose: Purpose
+    ) -> None:
+        self._client = client
+        self._buffers = buffers
+        self._info = info
+        self._position = start
+        self._stop = stop
+        self._sink = sink
+        self._purpose = purpose
+        self._whole = start == 0 and stop == info.size
+
+    def run(self, attempts: Attempts, metrics: Metrics) -> None:
+        """Deliver everything, resuming behind the last byte delivered; raises ``Failure``, or what the sink raises."""
+        while self._position < self._stop:
+            before = self._position
+            try:
+                with self._client.open(self._request(), attempts) as answer:
+                    self._deliver(answer, attempts)
+            except Failure as failure:
+                attempts.again(failure)
+            finally:
+                metrics.add(f"bytes.{self._purpose}", self._position - before)
+
+    def _request(self) -> Request:
+        info = self._info
+        headers = dict(self._client.session.settings.sse_headers)
+        if info.etag:
+            headers["if-match"] = f'"{info.etag}"'
+        if self._whole and self._position == 0:
+            # Without a Range the answer may carry the checksum of the whole object.
+            headers["x-amz-checksum-mode"] = "ENABLED"
+        else:
+            headers["range"] = f"bytes={self._position}-{self._stop - 1}"
+        query = [("versionId", info.version_id)] if info.version_id else []
+        return Request(GET_OBJECT, "get_object", self._purpose, info.key, query, headers)
+
+    def _deliver(self, answer: Exchange, attempts: Attempts) -> None:
+        start = self._position
+        body = check_answer(answer.status, answer.headers.get, self._info, start, self._stop)
+        whole = self._whole and start == 0 and body.length == self._stop
+        checksum = checksum_of(answer.headers.get) if whole else None
+        buffer = self._buffers.take(max(body.length, body.skip))
+        try:
+            _skip(answer, body, buffer, attempts)
+            self._pump(answer, start + body.length, buffer, checksum, attempts)
+        finally:
+            self._buffers.give_back(buffer)
+
+    def _pump(
+        self, answer: Exchange, stop: int, buffer: memoryview, checksum: Checksum | None, attempts: Attempts
+    ) -> None:
+        while self._position < stop:
+            size = _fill(answer, buffer[: stop - self._position], attempts)
+            piece = buffer[:size]
+            if checksum is not None:
+                checksum.update(piece)
+                # The last piece is held back until all is known to be right: a damaged object is never complete.
+                if self._position + size == stop and not checksum.matches():
+                    raise self._damaged(checksum)
+            self._sink(piece)
+            self._position += size
+
+    def _damaged(self, checksum: Checksum) -> Failure:
+        told = f"the bytes that came do not have the {checksum.name} checksum the store sent with them"
+        # What the sink has taken cannot be taken back; only an object of one piece may be asked for again.
+        return Failure("corrupt" if self._position == 0 else "damaged", told)
+
+
+def _fill(answer: Exchange, buffer: memoryview, attempts: Attempts) -> int:
+    size = answer.readinto(buffer, attempts.remaining())
+    if not size:
+        raise Failure("network", "the body ended before its announced length")
+    attempts.arrived(size)
+    return size
+
+
+def _skip(answer: Exchange, body: Body, buffer: memoryview, attempts: Attempts) -> None:
+    left = body.skip
+    while left:
+        left -= _fill(answer, buffer[:left], attempts)

@@ -1,0 +1,211 @@
+"""One request to S3 and its answer: signed, sent, redirected, signed again where that helps, retried."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from vfsoverlay._store.attempts import Attempts, Clock
+from vfsoverlay._store.connections import Connections, Exchange
+from vfsoverlay._store.errno_map import Failure, kind_of, to_error, to_mount_error
+from vfsoverlay._store.list_strict import parse_error
+from vfsoverlay._store.sigv4 import Keys, quote_path, quote_query, sign
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vfsoverlay._metrics import Metrics, Purpose
+    from vfsoverlay._store.s3_session import Endpoint, S3Session
+
+LOG: Final = logging.getLogger("vfsoverlay")
+
+#: Regions followed for one bucket before we believe that it is going round in circles.
+_REDIRECTS: Final = 3
+#: Refusals that an unsigned request for public data would not meet.
+_CURED_BY_ANONYMITY: Final = ("denied", "expired", "invalid-credentials", "clock-skew")
+
+
+class Request(NamedTuple):
+    """What is asked of the bucket; always a GET."""
+
+    action: str
+    """IAM action, as messages name it."""
+    operation: str
+    """botocore's name of it."""
+    purpose: Purpose
+    key: str
+    """Empty for a listing."""
+    query: list[tuple[str, str]]
+    headers: dict[str, str]
+
+
+class S3Client:
+    """Sends requests for one bucket; safe to use from many threads."""
+
+    def __init__(self, session: S3Session, metrics: Metrics, *, deadline: float, clock: Clock | None = None) -> None:
+        self.session = session
+        self.proved = False
+        """Whether a listing has worked: before that, failures mean that the mount cannot be made."""
+        self._metrics = metrics
+        self._deadline = deadline
+        self._clock = clock or Clock()
+        self._connections: dict[str, Connections] = {}
+        self._lock = threading.Lock()
+        self._redirects = 0
+        # Actions that are sent unsigned, and those for which that was tried.
+        self._unsigned: set[str] = set()
+        self._tried_unsigned: set[str] = set()
+
+    def attempts(self) -> Attempts:
+        """A new count for one operation."""
+        return Attempts(self._deadline, self._clock, self._metrics, impatient=not self.proved)
+
+    @contextmanager
+    def telling(self, action: str, name: str, attempts: Attempts) -> Iterator[None]:
+        """Turn a ``Failure`` in the block into the exception that the caller gets."""
+        try:
+            yield
+        except Failure as failure:
+            told = to_error if self.proved else to_mount_error
+            raise told(failure, action, name, attempts.count) from failure
+
+    def open(self, request: Request, attempts: Attempts) -> Exchange:
+        """The answer (200 or 206) to *request*; raises ``Failure`` when no further attempt makes sense."""
+        while True:
+            attempts.count += 1
+            try:
+                return self._send(request, attempts, self._keys(request))
+            except Failure as failure:
+                if self._cured(failure):
+                    continue
+                answer = self._unsigned_instead(request, attempts, failure)
+                if answer is not None:
+                    return answer
+                attempts.again(failure)
+
+    def _keys(self, request: Request) -> Keys | None:
+        if request.action in self._unsigned:
+            return None
+        keys = self.session.keys()
+        if keys is None and self.session.settings.anon is False:
+            raise Failure("no-credentials", "anon=False was given and no AWS credentials were found")
+        return keys
+
+    def _send(self, request: Request, attempts: Attempts, keys: Keys | None) -> Exchange:
+        endpoint = self.session.endpoint()
+        target, headers = self._compose(request, endpoint, keys)
+        self._metrics.add(f"requests.{request.purpose}")
+        exchange = self._connections_to(endpoint.url).request("GET", target, headers, attempts.remaining())
+        if exchange.status in (200, 206):
+            return exchange
+        with exchange:
+            body = exchange.read(attempts.remaining())
+        raise _failure_of(exchange, body, request, signed=keys is not None)
+
+    def _compose(self, request: Request, endpoint: Endpoint, keys: Keys | None) -> tuple[str, dict[str, str]]:
+        headers = {"host": endpoint.host, "accept-encoding": "identity", "user-agent": "vfsoverlay", **request.headers}
+        path = endpoint.path + quote_path(request.key) if request.key else endpoint.path.rstrip("/") or "/"
+        query = quote_query(request.query)
+        if keys is not None:
+            if not endpoint.plain:
+                return self._presigned(request), headers
+            if self.session.settings.requester_pays:
+                headers["x-amz-request-payer"] = "requester"
+            sign("GET", path, query, headers, keys, endpoint.scope)
+        return (f"{path}?{query}" if query else path), headers
+
+    def _presigned(self, request: Request) -> str:
+        names = {"prefix": "Prefix", "delimiter": "Delimiter", "max-keys": "MaxKeys", "encoding-type": "EncodingType",
+                 "continuation-token": "ContinuationToken", "start-after": "StartAfter", "versionId": "VersionId"}  # fmt: skip
+        params: dict[str, object] = {names[k]: v for k, v in request.query if k in names}
+        if "MaxKeys" in params:
+            params["MaxKeys"] = int(str(params["MaxKeys"]))
+        if request.key:
+            params["Key"] = request.key
+        return self.session.presigned(request.operation, params)
+
+    def _connections_to(self, url: str) -> Connections:
+        with self._lock:
+            found = self._connections.get(url)
+            if found is None:
+                found = self._connections[url] = Connections(url, verify=self.session.ca_bundle())
+        return found
+
+    # ---------------------------------------------------------------------------------------- cures
+
+    def _cured(self, failure: Failure) -> bool:
+        """Whether the cause is gone, so that the request may be sent again at once."""
+        if failure.kind == "wrong-region" and self._redirects < _REDIRECTS and self.session.follow(failure.region):
+            self._redirects += 1
+            return True
+        return failure.kind == "expired" and self.session.look_again()
+
+    def _unsigned_instead(self, request: Request, attempts: Attempts, failure: Failure) -> Exchange | None:
+        """The answer to the same request unsigned, where the credentials were refused and the data may be public."""
+        settings, action = self.session.settings, request.action
+        if settings.anon is not None or failure.kind not in _CURED_BY_ANONYMITY or action in self._tried_unsigned:
+            return None
+        if request.headers.keys() & settings.sse_headers.keys():
+            return None  # SSE-C needs a signature
+        self._tried_unsigned.add(action)
+        try:
+            answer = self._send(request, attempts, None)
+        except Failure:
+            return None  # the first refusal is the one to tell
+        self._unsigned.add(action)
+        LOG.warning(
+            "%s on s3://%s: the credentials found were refused (%s), and the data is public: going on unsigned; "
+            "anon=True saves the attempt, anon=False forbids this",
+            action, self.session.bucket, failure.code or failure.status,
+        )  # fmt: skip
+        return answer
+
+    # ---------------------------------------------------------------------------------------- rest
+
+    def after_fork(self) -> None:
+        """Leave connections, locks and credentials to the parent."""
+        self._lock = threading.Lock()
+        for connections in self._connections.values():
+            connections.after_fork()
+        self.session.after_fork()
+
+    def close(self) -> None:
+        """Close idle connections."""
+        for connections in self._connections.values():
+            connections.close()
+
+
+def _failure_of(exchange: Exchange, body: bytes, request: Request, *, signed: bool) -> Failure:
+    get = exchange.headers.get
+    fields = parse_error(body)
+    code, message = fields.get("Code", ""), fields.get("Message", "")
+    kind = kind_of(exchange.status, code, message, has_body=bool(body))
+    if kind == "missing-key" and not request.key:
+        kind = "missing-bucket"
+    if kind == "denied" and not signed:
+        kind = "denied-unsigned"
+    return Failure(
+        kind,
+        message or "no reason given",
+        status=exchange.status,
+        code=code,
+        request_id=get("x-amz-request-id") or fields.get("RequestId", ""),
+        retry_after=retry_after(get("retry-after")),
+        region=(get("x-amz-bucket-region") or fields.get("Region", "")) if kind == "wrong-region" else "",
+    )
+
+
+def retry_after(text: str | None) -> float | None:
+    """Seconds that a Retry-After header asks for: a number or a date (RFC 9110, 10.2.3); None if it says nothing."""
+    if not text:
+        return None
+    if text.strip().isdecimal():
+        return float(text)
+    try:
+        return max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
+    except ValueError:
+        return None

@@ -1,0 +1,215 @@
+"""Who asks and whom: credentials, endpoint, region and addressing of one bucket, all resolved by botocore."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError, ProfileNotFound
+
+from vfsoverlay._store.errno_map import Failure
+from vfsoverlay._store.s3_settings import S3Settings
+from vfsoverlay._store.sigv4 import Keys, Scope
+
+#: Seconds to look for an instance metadata service. On EC2 it answers within a millisecond; elsewhere the address may
+#: swallow packets, and botocore would wait for seconds.
+_METADATA_PROBE: Final = 0.25
+_METADATA_ADDRESS: Final = "http://169.254.169.254/"
+_INSTANCE_ROLE: Final = "iam-role"
+_PLAIN_ALGORITHM: Final = "AWS4-HMAC-SHA256"
+_ONE_HOUR: Final = 3600
+
+
+class Endpoint(NamedTuple):
+    """Where the requests for one bucket go, and how they are signed there."""
+
+    url: str
+    """Scheme, host and port."""
+    path: str
+    """Path of the bucket: ``/`` (virtual host) or ``/bucket/`` (path style)."""
+    scope: Scope
+    plain: bool
+    """Whether the header form of SigV4 is enough; otherwise botocore presigns each request."""
+
+    @property
+    def host(self) -> str:
+        """The Host header."""
+        return urlsplit(self.url).netloc
+
+
+class S3Session:
+    """botocore's view of one bucket; safe to use from many threads.
+
+    Args:
+        bucket: Bucket name or access point ARN.
+        settings: How S3 is reached.
+        reachable: Whether something listens at a metadata service's URL; a seam for tests.
+    """
+
+    def __init__(
+        self, bucket: str, settings: S3Settings, *, reachable: Callable[[str], bool] | None = None
+    ) -> None:
+        self.bucket = bucket
+        self.settings = settings
+        self._reachable = reachable or _listens
+        self._region = settings.region
+        self._endpoint: Endpoint | None = None
+        self._client: Any = None
+        self._credentials: Any = None
+        self._looked_for_credentials = False
+        self._lock = threading.RLock()
+
+    # ------------------------------------------------------------------------------------- endpoint
+
+    def endpoint(self) -> Endpoint:
+        """Where requests go; raises ``Failure`` when botocore cannot tell."""
+        with self._lock:
+            if self._endpoint is None:
+                self._endpoint = self._resolve()
+            return self._endpoint
+
+    def follow(self, region: str) -> bool:
+        """Go to *region* from now on, where the bucket is said to be; False when that is where we are."""
+        with self._lock:
+            if region in ("", self.endpoint().scope.region):
+                return False
+            self._region, self._endpoint, self._client = region, None, None
+            return True
+
+    def _resolve(self) -> Endpoint:
+        # A presigned URL shows all that botocore's rules decide: host, style, signing region, service, algorithm.
+        express = self.bucket.endswith("--x-s3")
+        made_up = Keys("resolving", "resolving", "")
+        client = self._make_client(self.keys() if express else made_up)
+        url = urlsplit(self._presign(client, "get_object", {"Bucket": self.bucket, "Key": "k"}))
+        query = parse_qs(url.query)
+        algorithm = query.get("X-Amz-Algorithm", [""])[0]
+        _, _, region, service, _ = query.get("X-Amz-Credential", ["////"])[0].split("/")
+        plain = algorithm == _PLAIN_ALGORITHM and service != "s3express"
+        return Endpoint(f"{url.scheme}://{url.netloc}", url.path[:-1], Scope(region, service), plain)
+
+    def _make_client(self, keys: Keys | None) -> Any:
+        settings = self.settings
+        config = Config(**{"signature_version": "s3v4", **settings.config})
+        try:
+            return self._botocore().create_client(
+                "s3",
+                region_name=self._region,
+                endpoint_url=settings.endpoint_url,
+                use_ssl=settings.use_ssl,
+                config=config,
+                aws_access_key_id=keys.access_key if keys else None,
+                aws_secret_access_key=keys.secret_key if keys else None,
+                aws_session_token=(keys.token or None) if keys else None,
+            )
+        except (BotoCoreError, ValueError) as error:
+            raise Failure("refused", f"botocore cannot make a client: {error}") from error
+
+    def _presign(self, client: Any, operation: str, params: dict[str, Any]) -> str:
+        try:
+            return str(client.generate_presigned_url(operation, Params=params, ExpiresIn=_ONE_HOUR))
+        except ParamValidationError as error:
+            raise Failure("missing-bucket", f"no bucket can have this name ({error})") from error
+        except (BotoCoreError, ClientError, ValueError) as error:
+            raise Failure("refused", f"botocore cannot address the bucket: {error}") from error
+
+    def presigned(self, operation: str, params: dict[str, Any]) -> str:
+        """Path and query of a request that botocore signs itself (directory buckets, multi-region access points)."""
+        with self._lock:
+            if self._client is None:
+                self._client = self._make_client(self.keys())
+            url = urlsplit(self._presign(self._client, operation, {"Bucket": self.bucket, **params}))
+        return f"{url.path}?{url.query}"
+
+    # ---------------------------------------------------------------------------------- credentials
+
+    def keys(self) -> Keys | None:
+        """The credentials to sign with now, refreshed when they are about to expire; None: sign nothing."""
+        if self.settings.anon:
+            return None
+        if self.settings.keys is not None:
+            return self.settings.keys
+        with self._lock:
+            if not self._looked_for_credentials:
+                self._credentials = self._find_credentials()
+                self._looked_for_credentials = True
+            credentials = self._credentials
+        if credentials is None:
+            return None
+        try:
+            frozen = credentials.get_frozen_credentials()
+        except BotoCoreError as error:
+            raise Failure("expired", f"the credentials could not be renewed: {error}") from error
+        return Keys(frozen.access_key, frozen.secret_key, frozen.token or "")
+
+    def look_again(self) -> bool:
+        """Run the chain anew, since the credentials were refused as expired; whether others were found."""
+        if self.settings.keys is not None or self.settings.anon:
+            return False
+        before = self.keys()
+        with self._lock:
+            self._looked_for_credentials = False
+            self._client = None
+        return self.keys() != before
+
+    def _find_credentials(self) -> Any:
+        session = self._botocore()
+        chain = session.get_component("credential_provider")
+        try:
+            if self.settings.anon is False:
+                return chain.load_credentials()
+            chain.remove(_INSTANCE_ROLE)
+            found = chain.load_credentials()
+            if found is None and self._has_instance_metadata(session):
+                found = self._botocore().get_component("credential_provider").load_credentials()
+        except BotoCoreError as error:
+            raise Failure("no-credentials", f"the configured credentials could not be had: {error}") from error
+        return found
+
+    def _has_instance_metadata(self, session: Any) -> bool:
+        import os
+
+        if os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
+            return False
+        return self._reachable(session.get_config_variable("ec2_metadata_service_endpoint") or _METADATA_ADDRESS)
+
+    def _botocore(self) -> Any:
+        try:
+            session = botocore.session.Session(profile=self.settings.profile)
+            # The profile is looked up late; ask for it where the error can be told.
+            session.get_scoped_config()
+        except ProfileNotFound as error:
+            raise Failure("no-credentials", str(error)) from error
+        except BotoCoreError as error:
+            raise Failure("refused", f"the AWS configuration cannot be read: {error}") from error
+        return session
+
+    # ---------------------------------------------------------------------------------------- rest
+
+    def ca_bundle(self) -> str | bool | None:
+        """Path of the certificate authorities to trust, False for none; None: botocore's own choice."""
+        if self.settings.verify is not None:
+            return self.settings.verify
+        found = self._botocore().get_config_variable("ca_bundle")
+        return str(found) if found else None
+
+    def after_fork(self) -> None:
+        """Forget what holds a lock: the parent's threads that would release it are not here."""
+        self._lock = threading.RLock()
+        self._client = None
+        self._credentials = None
+        self._looked_for_credentials = False
+
+
+def _listens(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname, parts.port or 80), _METADATA_PROBE).close()
+    except OSError:
+        return False
+    return True

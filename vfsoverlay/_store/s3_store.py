@@ -1,0 +1,201 @@
+"""A bucket of S3 as an ``ObjectStore``: its pages and its ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar
+
+from vfsoverlay._metrics import Metrics, Purpose
+from vfsoverlay._model import ObjectInfo
+from vfsoverlay._store.attempts import Attempts, Clock
+from vfsoverlay._store.errno_map import Failure, kind_of
+from vfsoverlay._store.list_answer import ListAnswer, MalformedListing, VersionsAnswer, parse_date
+from vfsoverlay._store.list_parser import parse_list
+from vfsoverlay._store.list_strict import parse_error, parse_versions
+from vfsoverlay._store.protocol import Page, Sink
+from vfsoverlay._store.range_read import GET_OBJECT, Buffers, RangeRead
+from vfsoverlay._store.s3_client import Request, S3Client
+from vfsoverlay._store.s3_session import S3Session
+from vfsoverlay._store.s3_settings import S3Settings
+from vfsoverlay._store.versions import pages_at
+
+_LIST: Final = "s3:ListBucket"
+_LIST_VERSIONS: Final = "s3:ListBucketVersions"
+#: Directory buckets: no order, no start-after (S3 API reference, "ListObjectsV2").
+_DIRECTORY_BUCKETS: Final = ("--x-s3", "--xa-s3")
+
+_Answer = TypeVar("_Answer", ListAnswer, VersionsAnswer)
+
+
+class S3Store:
+    """One bucket, read-only; safe to use from many threads.
+
+    Args:
+        bucket: Bucket name or access point ARN.
+        settings: How it is reached and who asks.
+        metrics: Where requests, bytes and retries are counted.
+        deadline: Seconds one operation may go without progress.
+        version_at: ISO 8601 time: the bucket as it was then. None: as it is.
+        session: botocore's side; default: a new one. A seam for tests, like *clock*.
+        clock: Time, sleep and chance.
+
+    Raises ``CannotAccessSource`` where botocore can already tell that it will not work. Nothing is
+    sent before the first listing or read.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        settings: S3Settings,
+        metrics: Metrics,
+        *,
+        deadline: float = 120.0,
+        version_at: str | None = None,
+        session: S3Session | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._bucket = bucket
+        self._metrics = metrics
+        self._session = session or S3Session(bucket, settings)
+        self._client = S3Client(self._session, metrics, deadline=deadline, clock=clock)
+        self._at = None if version_at is None else parse_date(version_at)
+        self._is_directory_bucket = bucket.endswith(_DIRECTORY_BUCKETS)
+        self._buffers = Buffers()
+        with self._client.telling(_LIST, f"s3://{bucket}/", self._client.attempts()):
+            self._origin = _origin(self._session)
+
+    @property
+    def origin(self) -> str:
+        """Endpoint and bucket: what makes equal keys of two stores different objects."""
+        return self._origin
+
+    def check_access(self, prefix: str) -> None:
+        """Prove that *prefix* can be listed; no request if a listing has worked before.
+
+        The first page of ``list_pages`` proves as much, so a mount that lists needs no check.
+        """
+        if not self._client.proved:
+            next(self.list_pages(prefix, page_size=1), None)
+
+    def list_pages(
+        self, prefix: str, *, start_after: str = "", delimiter: str = "", page_size: int = 1000
+    ) -> Iterator[Page]:
+        """Pages of all keys that begin with *prefix* and follow *start_after*.
+
+        Until a first listing has worked, failures are ``CannotAccessSource``; later they are the
+        errors of ``ReadError`` and plain OSErrors.
+        """
+        query = [("prefix", prefix), ("max-keys", str(page_size)), ("encoding-type", "url")]
+        if delimiter:
+            query.append(("delimiter", delimiter))
+        if self._at is not None:
+            return self._pages_at(prefix, query, start_after, self._at)
+        return self._pages_now(prefix, query, start_after)
+
+    def read_range(self, info: ObjectInfo, start: int, stop: int, sink: Sink, *, purpose: Purpose = "read") -> None:
+        """Give bytes *start* to *stop* of this very version to *sink*, once each and in order.
+
+        One GET when nothing goes wrong, never a HEAD. See ``ObjectStore.read_range``.
+        """
+        attempts = self._client.attempts()
+        with self._client.telling(GET_OBJECT, f"s3://{self._bucket}/{info.key}", attempts):
+            RangeRead(self._client, self._buffers, info, start, stop, sink, purpose).run(attempts, self._metrics)
+
+    def after_fork(self) -> None:
+        """Drop connections, locks and credentials of the parent; called in the child."""
+        self._client.after_fork()
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._client.close()
+
+    # ------------------------------------------------------------------------------------- listings
+
+    def _pages_now(self, prefix: str, query: list[tuple[str, str]], start_after: str) -> Iterator[Page]:
+        query = [("list-type", "2"), *query]
+        skip_to = start_after if self._is_directory_bucket else ""
+        where = [("start-after", start_after)] if start_after and not skip_to else []
+        while True:
+            answer = self._page(_LIST, "list_objects_v2", prefix, [*query, *where], parse_list)
+            rows = [row for row in answer.rows if row[0] > skip_to] if skip_to else answer.rows
+            yield Page(rows, answer.prefixes)
+            if not answer.truncated:
+                return
+            where = self._next(answer, where, prefix)
+
+    def _next(self, answer: ListAnswer, where: list[tuple[str, str]], prefix: str) -> list[tuple[str, str]]:
+        """Where the next page begins; a listing that does not advance would never end."""
+        if answer.token:
+            following = [("continuation-token", answer.token)]
+        else:
+            last = max([answer.rows[-1][0] if answer.rows else "", *answer.prefixes[-1:]])
+            # A server that knows only the first version of the listing gives no token and wants a marker.
+            following = [("start-after", last), ("marker", last)]
+        if following == where or following[0][1] == "":
+            attempts = self._client.attempts()
+            with self._client.telling(_LIST, f"s3://{self._bucket}/{prefix}", attempts):
+                raise Failure("malformed", "the listing says that it goes on, but not where")
+        return following
+
+    def _pages_at(self, prefix: str, query: list[tuple[str, str]], start_after: str, at: int) -> Iterator[Page]:
+        def page(markers: list[tuple[str, str]]) -> VersionsAnswer:
+            asked = [("versions", ""), *query, *markers]
+            return self._page(_LIST_VERSIONS, "list_object_versions", prefix, asked, parse_versions)
+
+        return pages_at(page, at, start_after)
+
+    def _page(
+        self,
+        action: str,
+        operation: str,
+        prefix: str,
+        query: list[tuple[str, str]],
+        parse: Callable[[bytes], _Answer],
+    ) -> _Answer:
+        # A restored object says so only when asked; servers without archives ignore the header.
+        headers = {} if self._is_directory_bucket else {"x-amz-optional-object-attributes": "RestoreStatus"}
+        request = Request(action, operation, "list", "", query, headers)
+        attempts = self._client.attempts()
+        with self._client.telling(action, f"s3://{self._bucket}/{prefix}", attempts):
+            while True:
+                try:
+                    answer = self._parsed(request, attempts, parse, prefix)
+                except Failure as failure:
+                    attempts.again(failure)
+                else:
+                    self._client.proved = True
+                    return answer
+
+    def _parsed(
+        self, request: Request, attempts: Attempts, parse: Callable[[bytes], _Answer], prefix: str
+    ) -> _Answer:
+        with self._client.open(request, attempts) as exchange:
+            body = exchange.read(attempts.remaining())
+        self._metrics.add("bytes.list", len(body))
+        try:
+            answer = parse(body)
+        except MalformedListing as error:
+            fields = parse_error(body)
+            # An error in the middle of a 200 is how S3 tells one that it met late.
+            kind = kind_of(500, fields["Code"], fields.get("Message", ""), has_body=True) if "Code" in fields else ""
+            raise Failure(kind or "malformed", fields.get("Message", str(error)), code=fields.get("Code", "")) from error
+        if not _all_below(answer, prefix):
+            raise Failure("malformed", "the listing has keys outside the prefix that was asked for")
+        return answer
+
+
+def _all_below(answer: ListAnswer | VersionsAnswer, prefix: str) -> bool:
+    if not prefix:
+        return True
+    rows = answer.rows if isinstance(answer, ListAnswer) else [version.row for version in answer.versions]
+    return all([row[0].startswith(prefix) for row in rows])
+
+
+def _origin(session: S3Session) -> str:
+    endpoint = session.endpoint()
+    host = endpoint.host
+    for suffix in ("amazonaws.com", "amazonaws.com.cn"):
+        if host.endswith(suffix):
+            # One bucket name is one bucket in a partition, whichever of its hosts answers.
+            return f"s3://{session.bucket}@{suffix}"
+    return f"{endpoint.url}/{session.bucket}"
