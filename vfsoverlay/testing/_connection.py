@@ -24,29 +24,32 @@ _HEAD_LIMIT = 256 * 1024
 _LINGER_NONE = struct.pack("ii", 1, 0)
 
 
-class _ConnectionEnded(Exception):
+class _ConnectionEndedError(Exception):
     """The peer went away, or an answer was cut on purpose."""
 
 
 class Connection:
     """One accepted socket, served by the thread that calls ``run``."""
 
-    def __init__(
-        self, sock: socket.socket, answer: Callable[[Request], Response], closing: threading.Event
-    ) -> None:
+    def __init__(self, sock: socket.socket, answer: Callable[[Request], Response], closing: threading.Event) -> None:
         self.socket = sock
         self._answer = answer
         self._closing = closing
         self._buffer = bytearray()
+        self._sent = 0
 
     def run(self, ssl_context: ssl.SSLContext | None) -> None:
         """Serve until the client goes, an answer says so, or the server closes."""
         try:
             if ssl_context is not None:
-                self.socket = ssl_context.wrap_socket(self.socket, server_side=True)
+                # The handshake comes after the assignment, so that shut_down() from another thread can end it.
+                self.socket = ssl_context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+                if self._closing.is_set():
+                    return
+                self.socket.do_handshake()
             while self._serve_one():
                 pass
-        except (OSError, _ConnectionEnded):
+        except (OSError, _ConnectionEndedError):
             pass  # the peer went away or close() shut the socket down: both end a connection, neither is an error here
         finally:
             self.socket.close()
@@ -75,8 +78,12 @@ class Connection:
         if "content-length" in headers or "transfer-encoding" in headers:
             self._read_body(request)
         response = self._answer(request)
+        self._sent = 0
         try:
             self._send(response, whole=method != "HEAD")
+        except (OSError, _ConnectionEndedError):
+            response.note_sent(self._sent)
+            raise
         finally:
             response.close()
         return headers.get("connection", "").lower() != "close" and version != "HTTP/1.0"
@@ -131,14 +138,14 @@ class Connection:
         while filled < size:
             count = self.socket.recv_into(view[filled:])
             if not count:
-                raise _ConnectionEnded
+                raise _ConnectionEndedError
             filled += count
         return body
 
     def _fill(self) -> None:
         data = self.socket.recv(_RECEIVE)
         if not data:
-            raise _ConnectionEnded
+            raise _ConnectionEndedError
         self._buffer += data
 
     # ------------------------------------------------------------------------------- answers
@@ -172,7 +179,7 @@ class Connection:
             self._wait(delivery.stall_seconds)
         if delivery.cut_after is not None:
             self._send_part(body, sent, min(delivery.cut_after, size), delivery.bandwidth)
-            raise _ConnectionEnded
+            raise _ConnectionEndedError
         self._send_part(body, sent, size, delivery.bandwidth)
 
     def _send_part(self, body: Body, start: int, stop: int, bandwidth: float) -> int:
@@ -197,13 +204,14 @@ class Connection:
                 self.socket.sendall(piece)
                 count = len(piece)
             if not count:
-                raise _ConnectionEnded  # a file became shorter: the client must see a cut answer
+                raise _ConnectionEndedError  # a file became shorter: the client must see a cut answer
             start += count
+            self._sent += count
 
     def _wait(self, seconds: float) -> None:
         if seconds > 0 and self._closing.wait(seconds):
-            raise _ConnectionEnded
+            raise _ConnectionEndedError
 
     def _reset(self) -> None:
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
-        raise _ConnectionEnded
+        raise _ConnectionEndedError

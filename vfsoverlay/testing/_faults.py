@@ -202,6 +202,4 @@ def raise_error(faults: list[Fault]) -> None:
     for fault in faults:
         if fault.kind == "error":
             settings = fault.settings
-            raise S3Error(
-                settings["code"], settings["message"], status=settings["status"], headers=settings["headers"]
-            )
+            raise S3Error(settings["code"], settings["message"], status=settings["status"], headers=settings["headers"])

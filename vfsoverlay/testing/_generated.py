@@ -54,7 +54,9 @@ class GeneratedBucket(Bucket):
         return [(key, date, _etag(key), size, "STANDARD") for key in keys]
 
     def find(self, key: str, version_id: str | None = None) -> StoredObject | None:
-        """See ``Bucket``."""
+        """See ``Bucket``; there is one version."""
+        if version_id not in (None, "null"):
+            return None
         place = bisect.bisect_left(self._keys, key)
         if place == len(self._keys) or self._keys[place] != key:
             return None
@@ -64,9 +66,9 @@ class GeneratedBucket(Bucket):
 
 
 def _thousands(number: int) -> str:
-    return f"d{number // 1000:04d}/f{number % 1000:03d}"
+    return "d%04d/f%03d" % divmod(number, 1000)  # noqa: UP031 - half the time of an f-string
 
 
 def _etag(key: str) -> str:
-    # A CRC and not an MD5: a page of a thousand rows is rendered while a benchmark's clock runs.
-    return f"{crc32(key.encode()):032x}"
+    # A short CRC and not an MD5: a page of a thousand rows is rendered while a benchmark's clock runs.
+    return f"{crc32(key.encode()):08x}"

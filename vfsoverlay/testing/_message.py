@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import parse_qsl, unquote
 
@@ -40,7 +41,7 @@ class MemoryBody:
         """See ``Body``."""
         return self._view[start:stop]
 
-    def send_to(self, descriptor: int, start: int, stop: int) -> int:
+    def send_to(self, descriptor: int, start: int, stop: int) -> int:  # noqa: ARG002 - as Body has it
         """See ``Body``; memory needs no help of the kernel."""
         return -1
 
@@ -65,16 +66,14 @@ class Delivery(NamedTuple):
 AT_ONCE: Final = Delivery()
 
 
-class SentBytes(Protocol):
-    """Where an answer notes how much of its body went out."""
-
-    bytes_sent: int
+def _ignore(count: int) -> None:
+    """Nobody wants to know how much was sent."""
 
 
 class Response:
     """Status, headers and body of one answer."""
 
-    __slots__ = ("body", "delivery", "headers", "length", "record", "status")
+    __slots__ = ("body", "delivery", "headers", "length", "note_sent", "status")
 
     def __init__(
         self, status: int, headers: dict[str, str], body: bytes | Body = b"", *, length: int | None = None
@@ -85,7 +84,8 @@ class Response:
         self.length = len(body) if length is None else length
         """The ``Content-Length``, which an answer to HEAD has without a body."""
         self.delivery = AT_ONCE
-        self.record: SentBytes | None = None
+        self.note_sent: Callable[[int], object] = _ignore
+        """Called with the bytes of the body that went out, where they are fewer than announced."""
 
     def close(self) -> None:
         """Give the body's source back."""

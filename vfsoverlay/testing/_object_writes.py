@@ -105,7 +105,7 @@ def copy_object(source_bucket: Bucket, bucket: Bucket, request: Request) -> Resp
     data = whole_content(stored)
     copied = bucket.put(request.key, StoredObject(BytesContent(data), checksums=stored.checksums, **headers))
     body = (
-        f'<CopyObjectResult {NAMESPACE}><LastModified>{copied.listed_date()}</LastModified>'
+        f"<CopyObjectResult {NAMESPACE}><LastModified>{copied.listed_date()}</LastModified>"
         f"<ETag>&quot;{copied.etag}&quot;</ETag></CopyObjectResult>"
     )
     return Response(200, {**XML_HEADERS, **written_headers(bucket, copied), "x-amz-copy-source": name}, body.encode())

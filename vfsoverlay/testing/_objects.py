@@ -114,8 +114,8 @@ class StoredObject:
     """One version of one object, or the marker that says it was deleted; never changed once stored."""
 
     __slots__ = (
-        "_base", "_listed_date", "checksums", "content", "etag", "headers", "is_delete_marker", "last_modified", "restore",
-        "sse_key_md5", "storage_class", "version_id",
+        "_base", "_listed_date", "checksums", "content", "etag", "headers", "is_delete_marker", "last_modified",
+        "restore", "sse_key_md5", "storage_class", "version_id",
     )  # fmt: skip
 
     def __init__(

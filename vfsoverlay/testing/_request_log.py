@@ -33,12 +33,20 @@ class RequestRecord:
         """Request headers by lower-case name."""
         self.purpose: RequestPurpose = purpose
         self.authorization: Authorization = (
-            "header" if "authorization" in request.headers else "query" if "X-Amz-Signature" in request.query else "none"
+            "header"
+            if "authorization" in request.headers
+            else "query"
+            if "X-Amz-Signature" in request.query
+            else "none"
         )
         self.status = 0
         """HTTP status of the answer; 0 when the connection was cut before it."""
         self.bytes_sent = 0
         """Bytes of the body; what was announced until it is sent, then what really went out."""
+
+    def set_bytes_sent(self, count: int) -> None:
+        """Correct ``bytes_sent``; called by the server when an answer was cut."""
+        self.bytes_sent = count
 
     @property
     def range(self) -> str | None:

@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from vfsoverlay.testing import _listing, _object_writes
@@ -28,6 +29,9 @@ _VIRTUAL_HOST: Final = re.compile(r"(.+?)\.(?:s3[.-].*|localhost)")
 _ACTION_OF: Final[dict[RequestPurpose, str]] = {
     "list": "list", "get": "get", "put": "put", "delete": "delete", "other": "list",
 }  # fmt: skip
+
+
+_date_of = lru_cache(maxsize=16)(http_date)
 
 
 class S3Service:
@@ -62,8 +66,8 @@ class S3Service:
         if faults or self.bandwidth:
             spoil_response(response, faults, self.bandwidth)
         record.status = 0 if response.delivery.reset == "before" else response.status
-        record.bytes_sent = len(response.body)
-        response.record = record
+        record.bytes_sent = 0 if request.method == "HEAD" else len(response.body)
+        response.note_sent = record.set_bytes_sent
         self.log.append(record)
         return response
 
@@ -82,14 +86,15 @@ class S3Service:
             response = self._error_answer(request, S3Error("InternalError", repr(error)), request_id)
         response.headers["x-amz-request-id"] = request_id
         response.headers["Server"] = "AmazonS3"
-        response.headers["Date"] = http_date(self.now())
+        response.headers["Date"] = _date_of(int(self.now()))
         return response
 
     def now(self) -> float:
         """Seconds since the epoch on the server's clock."""
         return time.time() + self.clock_offset
 
-    def _error_answer(self, request: Request, error: S3Error, request_id: str) -> Response:
+    @staticmethod
+    def _error_answer(request: Request, error: S3Error, request_id: str) -> Response:
         headers = dict(error.headers)
         if error.status == 304:
             return Response(304, headers)
@@ -118,7 +123,7 @@ class S3Service:
                 return Response(200, {"Location": f"/{request.bucket}"})
             raise S3Error("NoSuchBucket", BucketName=request.bucket)
         if signature is not None:
-            self._check_region(bucket, signature, request)
+            self._check_region(bucket, signature)
         action = _ACTION_OF.get(purpose) or ("get" if request.key else "list")
         if not self._may(action, bucket, signature):
             raise S3Error("AccessDenied")
@@ -131,7 +136,7 @@ class S3Service:
     def _may(action: str, bucket: Bucket, signature: Signature | None) -> bool:
         return action not in bucket.deny and (signature is not None or action in bucket.public)
 
-    def _check_region(self, bucket: Bucket, signature: Signature, request: Request) -> None:
+    def _check_region(self, bucket: Bucket, signature: Signature) -> None:
         """Refuse a signature for another region, as the bucket's own endpoint does, or redirect as a foreign one."""
         if signature.region == bucket.region:
             return
@@ -210,7 +215,9 @@ class S3Service:
         if method == "POST" and "uploadId" in query:
             return self._uploads.complete(bucket, request)
         if method == "DELETE":
-            return self._uploads.abort(request) if "uploadId" in query else _object_writes.delete_object(bucket, request)
+            return (
+                self._uploads.abort(request) if "uploadId" in query else _object_writes.delete_object(bucket, request)
+            )
         raise S3Error("MethodNotAllowed")
 
     def _source_bucket(self, request: Request) -> Bucket | None:

@@ -130,10 +130,7 @@ def _split_credential(text: str, error: str) -> tuple[str, list[str]]:
     """Access key and scope (date, region, service, "aws4_request")."""
     access_key, *scope = text.rsplit("/", 4)
     if len(scope) != 4 or scope[2:] != ["s3", "aws4_request"]:
-        msg = (
-            "the Credential is mal-formed; expecting "
-            '"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".'
-        )
+        msg = 'the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".'
         raise S3Error(error, msg)
     return access_key, scope
 

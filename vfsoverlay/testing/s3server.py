@@ -1,4 +1,7 @@
-"""An S3-protocol server in this process, for tests and demonstrations; also ``python -m vfsoverlay.testing.s3server``."""
+"""An S3-protocol server in this process, for tests and demonstrations.
+
+``python -m vfsoverlay.testing.s3server DIR`` runs it as a program.
+"""
 
 from __future__ import annotations
 
