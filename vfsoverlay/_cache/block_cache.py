@@ -8,38 +8,29 @@ import threading
 import time
 from typing import Final
 
-from vfsoverlay import _real
 from vfsoverlay._cache import layout, locks
 from vfsoverlay._cache.boot import boot_id
-from vfsoverlay._cache.cached_object import CachedObject
+from vfsoverlay._cache.budget import Budget, DiskFull
+from vfsoverlay._cache.cached_object import CachedObject, LargeHandle, SmallHandle
+from vfsoverlay._cache.catalog import Catalog
+from vfsoverlay._cache.check import Report, check
+from vfsoverlay._cache.complete_files import CompleteFiles
+from vfsoverlay._cache.eviction import Evictor, Usage
 from vfsoverlay._cache.large_objects import LargeObjects
-from vfsoverlay._cache.object_file import DiskFull, ObjectFile, ReadRange, WaitedTooLong
+from vfsoverlay._cache.ledger import Ledger
+from vfsoverlay._cache.object_file import ObjectFile, WaitedTooLong
+from vfsoverlay._cache.read_range import FULL, ReadRange
 from vfsoverlay._cache.records import Record
 from vfsoverlay._cache.single_flight import SingleFlight
-from vfsoverlay._cache.small_objects import READ, SmallObjects
+from vfsoverlay._cache.small_objects import SmallObjects
 from vfsoverlay._metrics import Metrics, Purpose
 from vfsoverlay._model import ObjectId
 
 #: Bytes of one block: the unit of the presence map and the least that a random read fetches.
 BLOCK_SIZE: Final = 128 * 1024
 
-#: How many objects this process remembers as complete; forgetting one costs a look at its record.
-_REMEMBERED: Final = 65_536
-
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-class _Known:
-    """How the complete data file of an object looked when its record was last compared."""
-
-    __slots__ = ("ctime_ns", "mtime_ns", "path", "size", "used")
-
-    def __init__(self, path: str, record: Record) -> None:
-        self.path = path
-        self.size = record.size
-        self.mtime_ns = record.mtime_ns
-        self.ctime_ns = record.ctime_ns
-        self.used = False
+#: Bytes of one GET of a whole large object.
+GET: Final = 8 * 1024 * 1024
 
 
 class BlockCache:
@@ -72,15 +63,16 @@ class BlockCache:
         self.layout = layout.Layout(directory)
         self.layout.prepare()
         self._locks = locks.probe(self.layout.locks)
-        self._pin = self._locks.pin
         self._metrics = metrics or Metrics()
         self._deadline = deadline
-        self._cache_size = cache_size
-        self._min_free = min_free
-        boot = boot or boot_id()
-        self._small = SmallObjects(self.layout, self._locks, boot)
-        self._large = LargeObjects(self.layout, self._locks, boot, block_size)
-        self._known: dict[ObjectId, _Known] = {}
+        self._boot = boot or boot_id()
+        self._catalog = Catalog(self.layout.meta)
+        self._complete = CompleteFiles(self._locks)
+        self._evictor = Evictor(self.layout, self._locks, self._metrics, self._last_uses)
+        ledger = Ledger(f"{self.layout.locks}/ledger", self._locks)
+        self._budget = Budget(directory, ledger, self._evictor, cache_size=cache_size, min_free=min_free)
+        self._small = SmallObjects(self.layout, self._locks, self._boot, self._budget)
+        self._large = LargeObjects(self.layout, self._locks, self._boot, self._budget, block_size)
         self._flights = SingleFlight()
         self._open_files: dict[str, ObjectFile] = {}
         self._mutex = threading.Lock()
@@ -95,26 +87,15 @@ class BlockCache:
 
         Never asks the store, never waits, and believes nothing but a data file that looks exactly as its record says.
         """
-        known = self._known.get(object_id)
-        if known is None:
-            known = self._look_up(object_id)
-            if known is None:
-                return None
-        try:
-            fd = _real.open(known.path, READ)
-        except OSError:
-            self._known.pop(object_id, None)
-            return None
-        # Pinned first, compared then: an evictor renames the file, which changes its ctime, before it looks for
-        # pins. So either it finds this pin, or the comparison finds the rename.
-        self._pin(fd)
-        found = _real.fstat(fd)
-        if found.st_ctime_ns == known.ctime_ns and found.st_mtime_ns == known.mtime_ns and found.st_size == known.size:
-            known.used = True
+        fd = self._complete.open(object_id)
+        if fd is not None:
             return fd
-        _real.close(fd)
-        self._known.pop(object_id, None)
-        return None
+        stem = self.layout.stem(object_id)
+        record = self._recorded(stem, object_id.size)
+        if record is None:
+            return None
+        self._complete.remember(object_id, stem, record)
+        return self._complete.open(object_id)
 
     def complete(self, object_id: ObjectId, read_range: ReadRange, *, purpose: Purpose = "read") -> int:
         """Fetch what is missing, each block once over all threads and processes; then as ``open_complete``.
@@ -125,55 +106,93 @@ class BlockCache:
         fd = self.open_complete(object_id)
         if fd is not None:
             return fd
+        if self._catalog.is_due:
+            self._write_hints()
+        fetch = self._complete_small if _is_small(object_id) else self._complete_large
         try:
-            if object_id.size <= layout.SMALL_OBJECT:
-                return self._complete_small(object_id, read_range, purpose)
-            return self._complete_large(object_id, read_range, purpose)
+            return fetch(object_id, read_range, purpose)
         except DiskFull as error:
             raise self._no_space(object_id) from error
         except OSError as error:
-            if error.errno in _FULL:
+            if error.errno in FULL:
                 raise self._no_space(object_id) from error
             raise
 
     def open_partial(self, object_id: ObjectId, read_range: ReadRange) -> CachedObject:
-        """A handle that fetches what is read."""
-        stem = self.layout.stem(object_id)
-        file = self._open_file(object_id, stem)
-        return CachedObject(
+        """A handle that fetches what is read; of small objects, everything with the first read.
+
+        Raises:
+            OSError: The files of a large object cannot be made; never for want of space.
+        """
+
+        def complete() -> int:
+            return self.complete(object_id, read_range)
+
+        small = SmallHandle(object_id.key, object_id.size, read_range, complete=complete, directory=self.directory)
+        if _is_small(object_id):
+            return small
+        try:
+            file = self._open_file(object_id)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            return small
+        return LargeHandle(
+            object_id.key,
             file,
             read_range,
             deadline=self._deadline,
-            complete=lambda: self.complete(object_id, read_range),
+            complete=complete,
             release=lambda: self._close_file(object_id, file),
         )
 
+    def evict(self, wanted: int) -> int:
+        """Free about *wanted* bytes, oldest use first; the bytes freed."""
+        return self._budget.evict(wanted)
+
+    def clear(self) -> int:
+        """Evict everything that is not in use; the bytes freed."""
+        return self.evict(1 << 62)
+
+    def usage(self) -> Usage:
+        """Count the object versions on disk and the bytes they have."""
+        versions = list(self._evictor.versions())
+        return Usage(len(versions), sum(version.allocated for version in versions))
+
+    def check(self) -> Report:
+        """Read everything and compare checksums; what is wrong is reported and dropped, if nobody uses it."""
+        return check(self.layout, self._locks, self._evictor)
+
     def after_fork(self) -> None:
-        """In the child: forget threads and locks of the parent; open handles go on."""
+        """In the child: forget threads and locks of the parent; open handles and descriptors go on."""
         locks.after_fork()
         self._mutex = threading.Lock()
         self._flights = SingleFlight()
+        self._budget.after_fork()
+        self._catalog.after_fork()
         for file in self._open_files.values():
             file.after_fork()
 
     def close(self) -> None:
-        """Close what is open; descriptors handed out stay."""
-        with self._mutex:
-            files, self._open_files = self._open_files, {}
-        for file in files.values():
-            file.close()
+        """Write what other processes should know; handles and descriptors that were handed out stay usable."""
+        self._budget.flush()
+        if self._catalog.is_due:
+            self._write_hints()
+        self._catalog.close()
 
-    def _look_up(self, object_id: ObjectId) -> _Known | None:
-        stem = self.layout.stem(object_id)
-        small = object_id.size <= layout.SMALL_OBJECT
-        record = self._small.recorded(stem) if small else self._large.recorded(stem, object_id.size)
-        return None if record is None else self._remember(object_id, stem, record)
+    def _recorded(self, stem: str, size: int) -> Record | None:
+        if size <= layout.SMALL_OBJECT:
+            return self._small.recorded(stem)
+        return self._large.recorded(stem, size)
 
-    def _remember(self, object_id: ObjectId, stem: str, record: Record) -> _Known:
-        if len(self._known) >= _REMEMBERED:
-            self._known.clear()
-        known = self._known[object_id] = _Known(stem + layout.DATA, record)
-        return known
+    def _last_uses(self) -> dict[str, float]:
+        self._write_hints()
+        return self._catalog.last_uses()
+
+    def _write_hints(self) -> None:
+        for digest in self._complete.take_used():
+            self._catalog.note(digest)
+        self._catalog.write()
 
     def _complete_small(self, object_id: ObjectId, read_range: ReadRange, purpose: Purpose) -> int:
         deadline = time.monotonic() + self._deadline
@@ -201,40 +220,38 @@ class BlockCache:
             record = self._small.verify(stem, object_id.size)
             if record is None:
                 record = self._small.fetch(object_id, stem, read_range, purpose)
-            self._remember(object_id, stem, record)
-            fd = self.open_complete(object_id)
+            self._complete.remember(object_id, stem, record)
+            fd = self._complete.open(object_id)
         if fd is None:
             msg = f"{object_id.key}: another program changed its file in the cache {self.directory}; try again"
             raise OSError(errno.EIO, msg)
         return fd
 
     def _complete_large(self, object_id: ObjectId, read_range: ReadRange, purpose: Purpose) -> int:
-        stem = self.layout.stem(object_id)
-        file = self._open_file(object_id, stem)
+        file = self._open_file(object_id)
         try:
             deadline = time.monotonic() + self._deadline
-            most = max(1, 8 * 1024 * 1024 // file.block_size)
-            try:
-                file.ensure(0, file.blocks, read_range, purpose, deadline, most=most)
-            except WaitedTooLong:
-                return self._small.private(object_id, stem, read_range, purpose)
+            file.ensure(0, file.blocks, read_range, purpose, deadline, most=max(1, GET // file.block_size))
             fd = file.descriptor(os.O_RDONLY | os.O_CLOEXEC)
-            self._pin(fd)
+            self._locks.pin(fd)
             return fd
+        except WaitedTooLong:
+            return self._small.private(object_id, self.layout.stem(object_id), read_range, purpose)
         finally:
             self._close_file(object_id, file)
 
-    def _open_file(self, object_id: ObjectId, stem: str) -> ObjectFile:
+    def _open_file(self, object_id: ObjectId) -> ObjectFile:
         digest = object_id.digest
         with self._mutex:
             file = self._open_files.get(digest)
             if file is not None:
                 file.references += 1
                 return file
-        deadline = time.monotonic() + self._deadline
-        held = self._lock(stem, deadline)
+        stem = self.layout.stem(object_id)
+        self._catalog.note(digest)
+        held = self._lock(stem, time.monotonic() + self._deadline)
         if held is None:
-            msg = f"{object_id.key}: another process holds its lock in {self.directory} and does not go on"
+            msg = f"{object_id.key}: another process holds its lock in {self.directory} and does not go on; end it"
             raise OSError(errno.ETIMEDOUT, msg)
         with held:
             opened = self._large.open(object_id, stem)
@@ -250,9 +267,9 @@ class BlockCache:
         digest = object_id.digest
         with self._mutex:
             file.references -= 1
-            if file.references or self._open_files.get(digest) is not file:
+            if file.references:
                 return
-            del self._open_files[digest]
+            self._open_files.pop(digest, None)
         file.close()
 
     def _lock(self, stem: str, deadline: float) -> locks.Held | None:
@@ -270,3 +287,7 @@ class BlockCache:
             "free some, or set cache_dir or cache_size"
         )
         return OSError(errno.ENOSPC, msg, self.directory)
+
+
+def _is_small(object_id: ObjectId) -> bool:
+    return object_id.size <= layout.SMALL_OBJECT

@@ -1,15 +1,19 @@
-"""One open object version, read lazily: from the data file where possible, from memory where the disk is full."""
+"""Handles on one open version: read lazily from the data file, or from memory where the disk is full."""
 
 from __future__ import annotations
 
-import errno
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final
 
+from vfsoverlay import _real
 from vfsoverlay._cache import blocks
-from vfsoverlay._cache.object_file import DiskFull, ObjectFile, ReadRange, WaitedTooLong
+from vfsoverlay._cache.budget import DiskFull
+from vfsoverlay._cache.memory_reader import MemoryReader
+from vfsoverlay._cache.object_file import ObjectFile, WaitedTooLong
+from vfsoverlay._cache.read_range import FULL, ReadRange
 
 _O_PATH: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC
 
@@ -17,13 +21,63 @@ _O_PATH: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC
 GET: Final = 1024 * 1024
 
 
-class CachedObject:
-    """A handle on one version; made by ``BlockCache.open_partial``, used by several threads at will."""
+class CachedObject(ABC):
+    """One version of an object, open for reading; made by ``BlockCache.open_partial``, safe for several threads."""
 
-    __slots__ = ("_cache_dir", "_complete", "_deadline", "_file", "_read_range", "_release", "size")
+    __slots__ = ("_complete", "_memory", "size")
+
+    def __init__(self, name: str, size: int, read_range: ReadRange, complete: Callable[[], int]) -> None:
+        self.size = size
+        self._complete = complete
+        self._memory = MemoryReader(name, size, read_range)
+
+    def readinto(self, offset: int, buffer: memoryview) -> int:
+        """Fill *buffer* from *offset*; fetches what is missing, and is short only at the end of the object.
+
+        Raises:
+            OSError: What the store raised; never a full disk.
+        """
+        wanted = min(len(buffer), self.size - offset)
+        if wanted <= 0:
+            return 0
+        buffer = buffer[:wanted]
+        return wanted if self._read_disk(offset, buffer) else self._memory.readinto(offset, buffer)
+
+    @abstractmethod
+    def _read_disk(self, offset: int, buffer: memoryview) -> bool:
+        """Fill *buffer* by way of the disk; False if it cannot be had from there."""
+
+    @abstractmethod
+    def placeholder(self) -> int:
+        """A descriptor nobody can read through (``O_PATH``), of the data file if there is one: ``fstat`` works."""
+
+    def complete(self) -> int:
+        """Fetch what is missing; a readable, pinned descriptor as ``BlockCache.complete`` gives it."""
+        return self._complete()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the handle back; a second call does nothing."""
+
+    def after_fork(self) -> None:
+        """In the child: take new locks."""
+        self._memory.after_fork()
+
+    def __enter__(self) -> CachedObject:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class LargeHandle(CachedObject):
+    """A handle on an ``ObjectFile``: blocks arrive as they are read."""
+
+    __slots__ = ("_deadline", "_file", "_read_range", "_release")
 
     def __init__(
         self,
+        name: str,
         file: ObjectFile,
         read_range: ReadRange,
         *,
@@ -31,67 +85,60 @@ class CachedObject:
         complete: Callable[[], int],
         release: Callable[[], object],
     ) -> None:
-        self.size = file.size
+        super().__init__(name, file.size, read_range, complete)
         self._file = file
         self._read_range = read_range
         self._deadline = deadline
-        self._complete = complete
         self._release: Callable[[], object] | None = release
 
-    def readinto(self, offset: int, buffer: memoryview) -> int:
-        """Fill *buffer* from *offset*; fetches what is missing, and is short only at the end of the object.
-
-        Raises:
-            OSError: What the store raised.
-        """
-        wanted = min(len(buffer), self.size - offset)
-        if wanted <= 0:
-            return 0
-        buffer = buffer[:wanted]
+    def _read_disk(self, offset: int, buffer: memoryview) -> bool:
         file = self._file
-        first, last = blocks.covering(offset, offset + wanted, file.block_size)
+        first, last = blocks.covering(offset, offset + len(buffer), file.block_size)
         if not file.is_ready(first, last):
             try:
                 deadline = time.monotonic() + self._deadline
-                most = max(1, GET // file.block_size)
-                file.ensure(first, last, self._read_range, "read", deadline, most=most)
+                file.ensure(first, last, self._read_range, "read", deadline, most=max(1, GET // file.block_size))
             except (DiskFull, WaitedTooLong):
-                return self._read_privately(offset, buffer)
-        if file.read_into(offset, buffer) < wanted:
-            # Somebody truncated the data file underneath: the bytes are still to be had, only not from there.
-            return self._read_privately(offset, buffer)
-        return wanted
-
-    def _read_privately(self, offset: int, buffer: memoryview) -> int:
-        at = 0
-
-        def sink(piece: memoryview) -> None:
-            nonlocal at
-            buffer[at : at + len(piece)] = piece
-            at += len(piece)
-
-        self._read_range(offset, offset + len(buffer), sink, "read")
-        if at != len(buffer):
-            msg = f"the store gave {at} bytes of {len(buffer)}; try again"
-            raise OSError(errno.EIO, msg)
-        return at
+                return False
+        # Short if somebody truncated the data file underneath: the bytes are still to be had, only not from there.
+        return file.read_into(offset, buffer) == len(buffer)
 
     def placeholder(self) -> int:
-        """A descriptor of the data file that nobody can read through (``O_PATH``), though ``fstat`` works."""
         return self._file.descriptor(_O_PATH)
 
-    def complete(self) -> int:
-        """Fetch what is missing; a readable, pinned descriptor as ``BlockCache.complete`` gives it."""
-        return self._complete()
-
     def close(self) -> None:
-        """Give the handle back; a second call does nothing."""
         release, self._release = self._release, None
         if release is not None:
             release()
 
-    def __enter__(self) -> CachedObject:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+class SmallHandle(CachedObject):
+    """A handle on an object that comes whole with the first read: to disk if there is room, else to memory."""
+
+    __slots__ = ("_fd", "_places")
+
+    def __init__(
+        self, name: str, size: int, read_range: ReadRange, *, complete: Callable[[], int], directory: str
+    ) -> None:
+        super().__init__(name, size, read_range, complete)
+        self._fd = -1
+        self._places = directory
+
+    def _read_disk(self, offset: int, buffer: memoryview) -> bool:
+        try:
+            if self._fd < 0:
+                self._fd = self._complete()
+        except OSError as error:
+            if error.errno in FULL:
+                return False
+            raise
+        return _real.preadv(self._fd, [buffer], offset) == len(buffer)
+
+    def placeholder(self) -> int:
+        # There may be no file, and no room to make one: what is asked for is a descriptor that cannot be read.
+        return _real.open(f"/proc/self/fd/{self._fd}" if self._fd >= 0 else self._places, _O_PATH)
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            _real.close(fd)

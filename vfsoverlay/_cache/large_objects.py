@@ -7,6 +7,7 @@ from typing import Final
 
 from vfsoverlay import _real
 from vfsoverlay._cache import layout
+from vfsoverlay._cache.budget import Budget
 from vfsoverlay._cache.locks import Locks
 from vfsoverlay._cache.object_file import ObjectFile
 from vfsoverlay._cache.presence_map import Header, PresenceMap, complete_header
@@ -19,12 +20,13 @@ _OPEN: Final = os.O_RDWR | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
 class LargeObjects:
     """The large objects of one cache directory."""
 
-    __slots__ = ("_block_size", "_boot", "_layout", "_locks")
+    __slots__ = ("_block_size", "_boot", "_budget", "_layout", "_locks")
 
-    def __init__(self, places: layout.Layout, locks: Locks, boot: bytes, block_size: int) -> None:
+    def __init__(self, places: layout.Layout, locks: Locks, boot: bytes, budget: Budget, block_size: int) -> None:
         self._layout = places
         self._locks = locks
         self._boot = boot
+        self._budget = budget
         self._block_size = block_size
 
     def recorded(self, stem: str, size: int) -> Record | None:
@@ -51,7 +53,7 @@ class LargeObjects:
             if presence is None:
                 data_fd, presence = self._make(object_id, stem)
             self._locks.pin(data_fd)
-            return ObjectFile(data_fd, presence, self._locks, sealed=presence.header.complete)
+            return ObjectFile(data_fd, presence, self._locks, self._budget, sealed=presence.header.complete)
         except BaseException:
             if data_fd >= 0:
                 _real.close(data_fd)

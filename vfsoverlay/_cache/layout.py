@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
 from hashlib import blake2b
 from typing import Final
@@ -16,6 +17,9 @@ FORMAT: Final = "v1"
 #: Objects up to this size arrive with one GET and keep their record in their shard's record file;
 #: larger ones have a presence map of their own. Part of the format: it decides where a record is sought.
 SMALL_OBJECT: Final = 1024 * 1024
+
+#: How data files are opened for reading.
+READ: Final = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
 
 DATA: Final = ".data"
 MAP: Final = ".map"

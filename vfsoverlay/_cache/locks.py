@@ -200,7 +200,7 @@ def acquire(
         held = try_acquire(locks, path, start)
         if held is not None or unless() or time.monotonic() >= deadline:
             return held
-        _sleep(pause)
+        sleep(pause)
         pause = min(pause * 2, _PAUSE_MOST)
 
 
@@ -208,7 +208,8 @@ def acquire(
 _never = threading.Event()
 
 
-def _sleep(seconds: float) -> None:
+def sleep(seconds: float) -> None:
+    """Wait, uninterrupted by programs that patch ``time.sleep``."""
     _never.wait(seconds)
 
 

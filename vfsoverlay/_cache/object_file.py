@@ -7,22 +7,18 @@ the lock is held. A claim never waits; whoever finds nothing to claim waits for 
 
 from __future__ import annotations
 
-import errno
 import threading
 import time
-from collections.abc import Callable
 from typing import Final
 from zlib import crc32
 
 from vfsoverlay import _real
 from vfsoverlay._cache import blocks
+from vfsoverlay._cache.budget import Budget, DiskFull
 from vfsoverlay._cache.locks import Held, Locks, try_acquire
 from vfsoverlay._cache.presence_map import DOUBTED, HEADER_BYTE, PRESENT, PresenceMap
-from vfsoverlay._cache.records import write_all
+from vfsoverlay._cache.read_range import FULL, ReadRange, check_length, write_all
 from vfsoverlay._metrics import Purpose
-
-Sink = Callable[[memoryview], object]
-ReadRange = Callable[[int, int, Sink, Purpose], None]
 
 # States of a block in this process; READY means on disk and its checksum compared.
 _UNKNOWN: Final = 0
@@ -31,12 +27,6 @@ _CLAIMED: Final = 2
 
 #: Seconds between looks at blocks that another process is fetching: far below one round trip.
 _POLL: Final = 0.002
-
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-class DiskFull(Exception):  # noqa: N818 - a condition that never leaves this room
-    """Blocks cannot be stored; the caller serves them from memory."""
 
 
 class WaitedTooLong(Exception):  # noqa: N818 - a condition that never leaves this room
@@ -57,12 +47,16 @@ class Claim:
 class ObjectFile:
     """The data file and map of one object version, shared by all handles of the process."""
 
-    __slots__ = ("_condition", "_local", "_locks", "_map", "block_size", "blocks", "data_fd", "references", "sealed")
+    __slots__ = (
+        "_budget", "_condition", "_local", "_locks", "_map",
+        "block_size", "blocks", "data_fd", "references", "sealed",
+    )  # fmt: skip
 
-    def __init__(self, data_fd: int, presence: PresenceMap, locks: Locks, *, sealed: bool) -> None:
+    def __init__(self, data_fd: int, presence: PresenceMap, locks: Locks, budget: Budget, *, sealed: bool) -> None:
         self.data_fd = data_fd
         self._map = presence
         self._locks = locks
+        self._budget = budget
         self.blocks = presence.blocks
         self.block_size = presence.header.block_size
         self.sealed = sealed
@@ -213,16 +207,23 @@ class ObjectFile:
         return Claim(start, stop, held), stop
 
     def _fetch_run(self, first: int, last: int, read_range: ReadRange, purpose: Purpose) -> None:
-        start, stop = blocks.span(first, last, self.size, self.block_size)
-        sink = _BlockSink(self, first, start)
-        read_range(start, stop, sink, purpose)
-        if sink.error is not None:
-            if sink.error.errno in _FULL:
+        """Fetch claimed blocks; if the disk takes no more, make room once and fetch what is left."""
+        for is_last_try in (False, True):
+            start, stop = blocks.span(first, last, self.size, self.block_size)
+            self._budget.reserve(stop - start)
+            sink = _BlockSink(self, first, start)
+            try:
+                read_range(start, stop, sink, purpose)
+            finally:
+                self._budget.give_back(stop - sink.offset)
+            if sink.error is None:
+                check_length("a range", sink.offset - start, stop - start)
+                return
+            if sink.error.errno not in FULL:
+                raise sink.error
+            first = sink.block
+            if is_last_try or not self._budget.evict(stop - sink.offset):
                 raise DiskFull from sink.error
-            raise sink.error
-        if sink.offset != stop:
-            msg = f"the store gave {sink.offset - start} bytes of {stop - start}; try again"
-            raise OSError(errno.EIO, msg)
 
     def _seal(self) -> None:
         """Record how the complete file looks; whoever finds the header locked leaves it to the other."""
@@ -248,11 +249,11 @@ class ObjectFile:
 class _BlockSink:
     """Writes a body to the data file and publishes each block as it becomes whole; never raises."""
 
-    __slots__ = ("_block", "_checksum", "_file", "error", "offset")
+    __slots__ = ("_checksum", "_file", "block", "error", "offset")
 
     def __init__(self, file: ObjectFile, block: int, offset: int) -> None:
         self._file = file
-        self._block = block
+        self.block = block
         self._checksum = 0
         self.offset = offset
         self.error: OSError | None = None
@@ -266,9 +267,9 @@ class _BlockSink:
                 self.error = error
 
     def _count(self, piece: memoryview) -> None:
-        first, whole = self._block, []
+        first, whole = self.block, []
         while piece:
-            end = min((self._block + 1) * self._file.block_size, self._file.size)
+            end = min((self.block + 1) * self._file.block_size, self._file.size)
             part = piece[: end - self.offset]
             self._checksum = crc32(part, self._checksum)
             self.offset += len(part)
@@ -276,7 +277,7 @@ class _BlockSink:
             if self.offset == end:
                 whole.append(self._checksum)
                 self._checksum = 0
-                self._block += 1
+                self.block += 1
         if whole:
             self._file.publish(first, whole)
 

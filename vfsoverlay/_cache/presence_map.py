@@ -15,7 +15,7 @@ from zlib import crc32
 
 from vfsoverlay import _real
 from vfsoverlay._cache import blocks
-from vfsoverlay._cache.records import write_all
+from vfsoverlay._cache.read_range import write_all
 
 #: States of a block. Any other byte, as damage leaves it, is taken for MISSING.
 MISSING: Final = 0

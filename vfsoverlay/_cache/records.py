@@ -15,6 +15,7 @@ from zlib import crc32
 
 from vfsoverlay import _real
 from vfsoverlay._cache.locks import Held, Locks, acquire
+from vfsoverlay._cache.read_range import write_all
 
 _ENTRY: Final = struct.Struct("<20sQqqI16s4xI")  # digest, size, mtime, ctime, crc of data, boot, crc of entry
 _BODY: Final = _ENTRY.size - 4
@@ -113,15 +114,6 @@ def _locked(locks: Locks, path: str) -> Held:
         msg = "the record file is locked by a process that does not go on; end it, or choose another cache_dir"
         raise OSError(errno.EDEADLK, msg, path)
     return held
-
-
-def write_all(fd: int, data: bytes | memoryview, offset: int) -> None:
-    """Write *data* at *offset*, however many calls it takes."""
-    view = memoryview(data)
-    while view:
-        written = _real.pwrite(fd, view, offset)
-        view = view[written:]
-        offset += written
 
 
 def _read_all(path: str) -> bytes:

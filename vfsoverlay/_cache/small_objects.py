@@ -2,49 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import time
-from collections.abc import Callable
 from typing import Final
 from zlib import crc32
 
 from vfsoverlay import _real
 from vfsoverlay._cache import layout
+from vfsoverlay._cache.budget import Budget
 from vfsoverlay._cache.locks import Locks
-from vfsoverlay._cache.records import Record, RecordFile, write_all
+from vfsoverlay._cache.read_range import FULL, FileSink, ReadRange, check_length
+from vfsoverlay._cache.records import Record, RecordFile
 from vfsoverlay._metrics import Purpose
 from vfsoverlay._model import ObjectId
 
-Sink = Callable[[memoryview], object]
-ReadRange = Callable[[int, int, Sink, Purpose], None]
-
-READ: Final = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-
-
-class FileSink:
-    """Writes a body to a descriptor from *offset* on; remembers a failed write instead of raising it.
-
-    A sink must not raise: the transport would take the cache's full disk for a broken connection.
-    """
-
-    __slots__ = ("_fd", "checksum", "error", "offset")
-
-    def __init__(self, fd: int, offset: int = 0) -> None:
-        self._fd = fd
-        self.offset = offset
-        self.checksum = 0
-        self.error: OSError | None = None
-
-    def __call__(self, piece: memoryview) -> None:
-        if self.error is None:
-            try:
-                write_all(self._fd, piece, self.offset)
-            except OSError as error:
-                self.error = error
-        self.checksum = crc32(piece, self.checksum)
-        self.offset += len(piece)
 
 
 class SmallObjects:
@@ -53,12 +25,13 @@ class SmallObjects:
     The caller holds the object's lock for everything but ``open_known``.
     """
 
-    __slots__ = ("_boot", "_files", "_layout", "_locks")
+    __slots__ = ("_boot", "_budget", "_files", "_layout", "_locks")
 
-    def __init__(self, places: layout.Layout, locks: Locks, boot: bytes) -> None:
+    def __init__(self, places: layout.Layout, locks: Locks, boot: bytes, budget: Budget) -> None:
         self._layout = places
         self._locks = locks
         self._boot = boot
+        self._budget = budget
         self._files: dict[str, RecordFile] = {}
 
     def _record_file(self, stem: str) -> RecordFile:
@@ -88,13 +61,28 @@ class SmallObjects:
         return None
 
     def fetch(self, object_id: ObjectId, stem: str, read_range: ReadRange, purpose: Purpose) -> Record:
-        """Bring the object of *stem* to disk; raises what *read_range* raises, or the disk's OSError."""
+        """Bring the object of *stem* to disk.
+
+        Raises:
+            OSError: What *read_range* raised, or what writing raised after everything evictable was evicted.
+            DiskFull: The bounds of the cache do not allow it.
+        """
+        self._budget.reserve(_on_disk(object_id.size))
+        try:
+            return self._fetch_once(object_id, stem, read_range, purpose)
+        except OSError as error:
+            if error.errno in FULL and self._budget.evict(_on_disk(object_id.size)):
+                return self._fetch_once(object_id, stem, read_range, purpose)
+            self._budget.give_back(_on_disk(object_id.size))
+            raise
+
+    def _fetch_once(self, object_id: ObjectId, stem: str, read_range: ReadRange, purpose: Purpose) -> Record:
         self._layout.ensure_shard(layout.shard_of(stem))
         temporary = stem + layout.TEMPORARY
         # One name, reused by the next try: the lock allows one writer, and a killed one leaves no second file.
         fd = _real.open(temporary, _CREATE, 0o600)
         try:
-            checksum = fill(fd, object_id, read_range, purpose)
+            checksum = _fill(fd, object_id, read_range, purpose)
             _real.fchmod(fd, 0o400)
             _real.rename(temporary, stem + layout.DATA)
             # After the rename, which changes the ctime that the record holds.
@@ -117,10 +105,10 @@ class SmallObjects:
         path = f"{stem}.{_real.getpid()}-{time.monotonic_ns()}{layout.TEMPORARY}"
         fd = _real.open(path, _CREATE, 0o600)
         try:
-            result = _real.open(path, READ)
+            result = _real.open(path, layout.READ)
             _real.unlink(path)
             try:
-                fill(fd, object_id, read_range, purpose)
+                _fill(fd, object_id, read_range, purpose)
                 _real.fchmod(fd, 0o400)
             except BaseException:
                 _real.close(result)
@@ -130,14 +118,17 @@ class SmallObjects:
             _real.close(fd)
 
 
-def fill(fd: int, object_id: ObjectId, read_range: ReadRange, purpose: Purpose) -> int:
+def _fill(fd: int, object_id: ObjectId, read_range: ReadRange, purpose: Purpose) -> int:
     """Write the whole object to *fd*; its CRC-32."""
     sink = FileSink(fd)
     if object_id.size:
         read_range(0, object_id.size, sink, purpose)
     if sink.error is not None:
         raise sink.error
-    if sink.offset != object_id.size:
-        msg = f"{object_id.key}: the store gave {sink.offset} bytes of {object_id.size}; try again"
-        raise OSError(errno.EIO, msg)
+    check_length(object_id.key, sink.offset, object_id.size)
     return sink.checksum
+
+
+def _on_disk(size: int) -> int:
+    """Bytes that a file of *size* bytes takes, by the usual unit of file systems."""
+    return -(-size // 4096) * 4096

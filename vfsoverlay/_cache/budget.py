@@ -1,0 +1,128 @@
+"""The bounds of the cache on disk: asked before bytes are written, evicting where they would not fit."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Final
+
+from vfsoverlay import _real
+from vfsoverlay._cache.eviction import Evictor
+from vfsoverlay._cache.ledger import Balance, Ledger
+
+_MIB: Final = 1024**2
+_GIB: Final = 1024**3
+
+#: A process reports what it wrote in steps, so that small files do not pay for the ledger one by one.
+_LARGEST_STEP: Final = 4 * _MIB
+
+#: An eviction goes on to this share of the size, so that the next write does not evict again.
+_LOW_WATER: Final = 0.9
+
+#: Seconds between counts of the files even if nothing is short: killed processes do not report what they wrote.
+_COUNT_AGAIN: Final = 24 * 3600.0
+
+#: Seconds for which a full cache is taken to be full, before pins are looked at again.
+_HOPELESS: Final = 0.5
+
+
+class DiskFull(Exception):  # noqa: N818 - a condition that never leaves this room
+    """The bytes cannot be stored; the caller serves them from memory."""
+
+
+class Budget:
+    """What this process may still write.
+
+    Args:
+        directory: On the disk in question.
+        ledger: The shared number.
+        evictor: Makes room.
+        cache_size: Bytes the cache may have; None: 20 GiB or half of what it could have, whichever is less.
+        min_free: Bytes the disk keeps free; None: 5 % of it, at most 5 GiB.
+    """
+
+    __slots__ = (
+        "_directory", "_evictor", "_hopeless_until", "_ledger", "_mutex", "_pending", "_seen", "_step",
+        "cache_size", "min_free",
+    )  # fmt: skip
+
+    def __init__(
+        self, directory: str, ledger: Ledger, evictor: Evictor, *, cache_size: int | None, min_free: int | None
+    ) -> None:
+        disk = _real.statvfs(directory)
+        self._seen = ledger.add(0).total
+        half = (disk.f_bavail * disk.f_frsize + self._seen) // 2
+        self.cache_size = min(20 * _GIB, half) if cache_size is None else cache_size
+        self.min_free = min(5 * _GIB, disk.f_blocks * disk.f_frsize // 20) if min_free is None else min_free
+        self._directory = directory
+        self._ledger = ledger
+        self._evictor = evictor
+        self._step = max(4096, min(_LARGEST_STEP, self.cache_size // 64))
+        self._pending = 0
+        self._hopeless_until = 0.0
+        self._mutex = threading.Lock()
+
+    def reserve(self, wanted: int) -> None:
+        """Count *wanted* bytes as written; evict if that is too much.
+
+        Raises:
+            DiskFull: They do not fit, and nothing may go that would make room; nothing was counted.
+        """
+        if wanted > self.cache_size:
+            raise DiskFull
+        with self._mutex:
+            self._pending += wanted
+            fits = self._seen + self._pending <= self.cache_size
+            if fits and self._pending < self._step:
+                return
+            if not fits and time.monotonic() < self._hopeless_until:
+                self._pending -= wanted
+                raise DiskFull
+        balance = self.flush()
+        stale = abs(time.time() - balance.counted_at) > _COUNT_AGAIN
+        if stale or self._short(balance.total) > 0:
+            self._make_room(wanted)
+
+    def give_back(self, unwritten: int) -> None:
+        """Bytes that were reserved were not written after all."""
+        with self._mutex:
+            self._pending -= unwritten
+
+    def flush(self) -> Balance:
+        """Report what this process wrote since the last time."""
+        with self._mutex:
+            amount, self._pending = self._pending, 0
+        balance = self._ledger.add(amount)
+        self._seen = balance.total
+        return balance
+
+    def evict(self, wanted: int) -> int:
+        """Free about *wanted* bytes whatever the bounds say; the bytes freed."""
+        return self._evictor.run(lambda _: wanted, self._counted)
+
+    def after_fork(self) -> None:
+        """In the child: the parent reports what it wrote."""
+        self._mutex = threading.Lock()
+        self._pending = 0
+
+    def _make_room(self, wanted: int) -> None:
+        def excess(on_disk: int) -> int:
+            # What is wanted is not on disk yet, but will be.
+            short = self._short(on_disk + wanted)
+            return int(short + self.cache_size * (1 - _LOW_WATER)) if short > 0 else 0
+
+        self._evictor.run(excess, self._counted)
+        balance = self._ledger.add(wanted)
+        self._seen = balance.total
+        if self._short(balance.total) > 0:
+            self._seen = self._ledger.add(-wanted).total
+            self._hopeless_until = time.monotonic() + _HOPELESS
+            raise DiskFull
+
+    def _counted(self, total: int) -> None:
+        self._ledger.set(total)
+        self._seen = total
+
+    def _short(self, total: int) -> int:
+        disk = _real.statvfs(self._directory)
+        return max(total - self.cache_size, self.min_free - disk.f_bavail * disk.f_frsize)

@@ -1,0 +1,81 @@
+"""The warm path: data files known to be complete, opened with four system calls and no lock."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vfsoverlay import _real
+from vfsoverlay._cache import layout
+from vfsoverlay._cache.locks import Locks
+from vfsoverlay._cache.records import Record
+from vfsoverlay._model import ObjectId
+
+#: How many objects a process remembers; forgetting one costs a look at its record.
+_MOST: Final = 65_536
+
+
+class _Known:
+    """How a complete data file looked when its record was last believed."""
+
+    __slots__ = ("ctime_ns", "mtime_ns", "path", "size", "used")
+
+    def __init__(self, path: str, record: Record) -> None:
+        self.path = path
+        self.size = record.size
+        self.mtime_ns = record.mtime_ns
+        self.ctime_ns = record.ctime_ns
+        self.used = True
+
+
+class CompleteFiles:
+    """What this process knows to be complete."""
+
+    __slots__ = ("_known", "_pin")
+
+    def __init__(self, locks: Locks) -> None:
+        self._known: dict[ObjectId, _Known] = {}
+        self._pin = locks.pin
+
+    def remember(self, object_id: ObjectId, stem: str, record: Record) -> None:
+        """The data file of *stem* is complete, and looks as *record* says."""
+        if len(self._known) >= _MOST:
+            self._known.clear()
+        self._known[object_id] = _Known(stem + layout.DATA, record)
+
+    def open(self, object_id: ObjectId) -> int | None:
+        """A pinned, readable descriptor; None if nothing is known, or the file is not what it was."""
+        known = self._known.get(object_id)
+        if known is None:
+            return None
+        try:
+            fd = _real.open(known.path, layout.READ)
+        except OSError:
+            self._known.pop(object_id, None)
+            return None
+        try:
+            # Pinned first, compared then: an evictor renames the file, which changes its ctime, before it looks
+            # for pins. So either it finds this pin, or the comparison finds the rename.
+            self._pin(fd)
+            found = _real.fstat(fd)
+        except OSError:
+            _real.close(fd)
+            raise
+        if found.st_ctime_ns == known.ctime_ns and found.st_mtime_ns == known.mtime_ns and found.st_size == known.size:
+            known.used = True
+            return fd
+        _real.close(fd)
+        self._known.pop(object_id, None)
+        return None
+
+    def take_used(self) -> list[str]:
+        """Digests of what was opened since the last call."""
+        used = []
+        for known in list(self._known.values()):
+            if known.used:
+                known.used = False
+                used.append(layout.digest_of(known.path.removesuffix(layout.DATA)))
+        return used
+
+    def clear(self) -> None:
+        """Know nothing; every object is looked up again."""
+        self._known.clear()

@@ -1,0 +1,59 @@
+"""How many bytes the cache has on disk, as one number shared by all processes."""
+
+from __future__ import annotations
+
+import errno
+import struct
+import time
+from typing import Final, NamedTuple
+
+from vfsoverlay import _real
+from vfsoverlay._cache.locks import Held, Locks, acquire
+from vfsoverlay._cache.read_range import write_all
+
+_STORED: Final = struct.Struct("<qd")
+
+#: Seconds to wait for the ledger's lock, which others hold for microseconds.
+_PATIENCE: Final = 10.0
+
+
+class Balance(NamedTuple):
+    """The number, and when the files were last counted one by one (``time.time``; 0: never)."""
+
+    total: int
+    counted_at: float
+
+
+class Ledger:
+    """A file with the number; an estimate between two counts, since killed processes do not report."""
+
+    __slots__ = ("_locks", "_path")
+
+    def __init__(self, path: str, locks: Locks) -> None:
+        self._path = path
+        self._locks = locks
+
+    def add(self, amount: int) -> Balance:
+        """Add *amount* (negative: bytes are gone); the new balance."""
+        with self._lock() as held:
+            old = _read(held.fd)
+            new = Balance(max(0, old.total + amount), old.counted_at)
+            write_all(held.fd, _STORED.pack(*new), 0)
+            return new
+
+    def set(self, total: int) -> None:
+        """The files were counted, and have *total* bytes."""
+        with self._lock() as held:
+            write_all(held.fd, _STORED.pack(total, time.time()), 0)
+
+    def _lock(self) -> Held:
+        held = acquire(self._locks, self._path, 0, time.monotonic() + _PATIENCE)
+        if held is None:
+            msg = "a process that does not go on holds this lock; end it, or choose another cache_dir"
+            raise OSError(errno.EDEADLK, msg, self._path)
+        return held
+
+
+def _read(fd: int) -> Balance:
+    raw = _real.pread(fd, _STORED.size, 0)
+    return Balance(*_STORED.unpack(raw)) if len(raw) == _STORED.size else Balance(0, 0.0)
