@@ -30,6 +30,7 @@ lseek = posix.lseek
 lstat = posix.lstat
 mkdir = posix.mkdir
 open = posix.open  # noqa: A001 - the name is the point of this module
+pathconf = posix.pathconf
 posix_fallocate = posix.posix_fallocate
 pread = posix.pread
 preadv = posix.preadv

@@ -1,0 +1,50 @@
+"""Mount an S3 prefix as normal, read-only files for this Python process, without a kernel mount.
+
+    import vfsoverlay
+
+    vfsoverlay.mount("s3://bucket/prefix/", "/content/data")
+    open("/content/data/file.txt").read()
+
+Importing this package loads nothing: each public name brings its own module when it is first used.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from vfsoverlay import errors
+    from vfsoverlay._api import mount, mounts, unmount
+    from vfsoverlay._spec import Mount
+    from vfsoverlay._vfs.mount_point import MountPoint
+
+__version__ = "0.1.0"
+
+__all__ = ["Mount", "MountPoint", "errors", "mount", "mounts", "unmount"]
+
+_HOMES = {
+    "Mount": "vfsoverlay._spec",
+    "MountPoint": "vfsoverlay._vfs.mount_point",
+    "mount": "vfsoverlay._api",
+    "mounts": "vfsoverlay._api",
+    "unmount": "vfsoverlay._api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name == "errors":
+        return import_module("vfsoverlay.errors")
+    home = _HOMES.get(name)
+    if home is None:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

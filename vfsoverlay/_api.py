@@ -1,0 +1,188 @@
+"""What the public names do: mounting, unmounting, and questions about mounts."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING, Any, overload
+
+from vfsoverlay import _real
+from vfsoverlay._patch import shim
+from vfsoverlay._spec import Mount
+from vfsoverlay._vfs.assemble import assemble
+from vfsoverlay._vfs.mount_point import MountPoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Mount", "MountPoint", "mount", "mounts", "unmount"]
+
+_LOGGER = logging.getLogger("vfsoverlay")
+
+#: Held while mounts change. Reading needs no lock: tables are replaced whole.
+_LOCK = threading.RLock()
+
+
+@overload
+def mount(
+    source: str | Mount,
+    root_dir: str | os.PathLike[str] | None = ...,
+    *,
+    mount_path: str | os.PathLike[str] | None = ...,
+    **options: Any,
+) -> MountPoint: ...
+@overload
+def mount(source: list[Any] | tuple[Any, ...]) -> tuple[MountPoint, ...]: ...
+def mount(
+    source: Any,
+    root_dir: Any = None,
+    *,
+    mount_path: Any = None,
+    **options: Any,
+) -> MountPoint | tuple[MountPoint, ...]:
+    """Make the objects below *source* appear as read-only files below *root_dir*, for this process and its children.
+
+    Args:
+        source: ``s3://bucket/prefix/`` or another URL that fsspec knows, with a trailing slash; a
+            ``Mount``, or any object with ``source`` and ``root_dir`` or ``mount_path``; or a list
+            or tuple of those, which is mounted whole or not at all.
+        root_dir: Absolute path of the mount point. Default: ``/data/`` and the last folder of the source.
+        mount_path: Another name of *root_dir*.
+        **options: See ``docs/configuration.md``.
+
+    Returns:
+        The mount point, or a tuple of them for a list. An equal spec that is mounted already gives
+        the existing point.
+
+    Raises:
+        ValueError: A rule for source or path is broken, an option has a value it cannot have, the
+            protocol is unknown, or another source (or other options) is mounted at *root_dir*.
+        TypeError: An unknown option, or arguments beside a ready spec.
+        CannotAccessSource: The source cannot be listed; ``reason`` tells why.
+        TooManyObjects: There are more objects than ``max_objects``.
+        ObjectTooLarge: An object is larger than ``max_object_size``.
+        OSError: The cache directory cannot be used; ``root_dir`` is a file; or a directory is there
+            and ``if_exists="error"``.
+    """
+    given = (root_dir, mount_path) != (None, None) or options
+    if isinstance(source, (list, tuple)):
+        if given:
+            msg = "a list of mounts takes no further arguments; give each Mount its own"
+            raise TypeError(msg)
+        return _mount_all([_spec(item) for item in source])
+    if isinstance(source, str):
+        spec = Mount(source, root_dir, mount_path=mount_path, **options)
+    else:
+        if given:
+            msg = f"a ready {type(source).__name__} takes no further arguments; give them to its constructor"
+            raise TypeError(msg)
+        spec = _spec(source)
+    return _mount_all([spec])[0]
+
+
+def _spec(item: Any) -> Mount:
+    """The ``Mount`` that *item* is or describes (Lightning's class has ``source`` and ``mount_path``)."""
+    if isinstance(item, Mount):
+        return item
+    source = item if isinstance(item, str) else getattr(item, "source", None)
+    if source is None:
+        msg = f"cannot mount {item!r}: it is no URL, no Mount, and has no attribute 'source'"
+        raise TypeError(msg)
+    # An empty text is upstream's way of saying "the default".
+    root_dir = getattr(item, "root_dir", None) or None
+    return Mount(source, root_dir, mount_path=getattr(item, "mount_path", None) or None)
+
+
+def _mount_all(specs: list[Mount]) -> tuple[MountPoint, ...]:
+    with _LOCK:
+        points = {point.root_dir: point for point in shim.points()}
+        _refuse_conflicts(specs, points)
+        roots = [*points, *(spec.root_dir for spec in specs)]
+        made: dict[str, MountPoint] = {}
+        try:
+            for spec in specs:
+                if spec.root_dir not in points and spec.root_dir not in made:
+                    made[spec.root_dir] = _make(spec, roots)
+        except BaseException:
+            # All or none; also after Ctrl-C in a long listing.
+            for point in made.values():
+                point.close()
+            raise
+        shim.add([point for point in made.values() if not point.is_local])
+        result = tuple(points.get(spec.root_dir) or made[spec.root_dir] for spec in specs)
+        for point in result:
+            point.holds += 1
+        return result
+
+
+def _refuse_conflicts(specs: list[Mount], points: dict[str, MountPoint]) -> None:
+    known = {root_dir: point.spec for root_dir, point in points.items()}
+    for spec in specs:
+        other = known.setdefault(spec.root_dir, spec)
+        if other != spec:
+            msg = (
+                f"{other!r} is mounted at {spec.root_dir}, so {spec!r} cannot be; "
+                f"unmount it first or choose another root_dir"
+            )
+            raise ValueError(msg)
+
+
+def _make(spec: Mount, roots: Iterable[str]) -> MountPoint:
+    point = assemble(spec, roots)
+    point.release = _release
+    _warn_shadowed(spec)
+    return point
+
+
+def _warn_shadowed(spec: Mount) -> None:
+    try:
+        there = _real.listdir(spec.root_dir)
+    except OSError:
+        return
+    if there:
+        _LOGGER.warning(
+            "%s shadows a directory on disk with %d entries (if_exists='local' would leave it, 'error' refuse)",
+            spec.root_dir,
+            len(there),
+        )
+
+
+def _release(point: MountPoint) -> None:
+    with _LOCK:
+        shim.remove([point])
+        point.holds = 0
+    point.close()
+
+
+def unmount(root_dir: str | os.PathLike[str] | MountPoint) -> None:
+    """End the mount at *root_dir* (or the given point): new calls see the real file system, open files go on.
+
+    Raises:
+        ValueError: Nothing is mounted at *root_dir*. A point may be unmounted again.
+    """
+    if isinstance(root_dir, MountPoint):
+        root_dir.unmount()
+        return
+    path = Mount("s3://any/", root_dir).root_dir
+    for point in mounts():
+        if point.root_dir == path:
+            point.unmount()
+            return
+    there = ", ".join(point.root_dir for point in mounts()) or "nothing"
+    msg = f"nothing is mounted at {path}; mounted now: {there}"
+    raise ValueError(msg)
+
+
+def mounts() -> tuple[MountPoint, ...]:
+    """The mounts in force, in the order they were made."""
+    return shim.points()
+
+
+def _after_fork() -> None:
+    global _LOCK  # noqa: PLW0603 - the parent's lock may be held by a thread that is not here
+    _LOCK = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,57 @@
+"""What stands in for a builtin: a callable that looks, compares, pickles and binds like the original."""
+
+from __future__ import annotations
+
+from pkgutil import resolve_name
+from typing import Any
+
+
+class Replacement:
+    # No docstring, and properties where a function has attributes: help(), inspect and users see
+    # the original's. An instance of a class without __get__ does not bind when it is stored as a
+    # class attribute, which is how builtins behave and plain functions do not (python bug shape:
+    # ``class C: open = io.open``).
+    __slots__ = ("home", "real")
+
+    def __init__(self, real: Any, home: str) -> None:
+        self.real = real
+        #: "module:name", where pickles find the original in a process without us.
+        self.home = home
+
+    def __init_subclass__(cls) -> None:
+        # Every class statement sets these two anew.
+        cls.__doc__ = _DOC  # type: ignore[assignment]
+        cls.__module__ = _MODULE  # type: ignore[assignment]
+
+    # isinstance(os.stat, types.BuiltinFunctionType) and inspect.isbuiltin() ask this.
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:  # type: ignore[override]
+        return type(self.real)
+
+    # __name__, __qualname__, __self__, __text_signature__ (which inspect.signature reads) and the like.
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def __repr__(self) -> str:
+        return repr(self.real)
+
+    # Equal to the original and with its hash, so that ``os.stat in os.supports_dir_fd`` stays true.
+    def __eq__(self, other: object) -> bool:
+        return self is other or self.real == other
+
+    def __hash__(self) -> int:
+        return hash(self.real)
+
+    def __reduce__(self) -> Any:
+        return resolve_name, (self.home,)
+
+    def __copy__(self) -> Replacement:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Replacement:
+        return self
+
+
+_DOC = property(lambda self: self.real.__doc__)
+_MODULE = property(lambda self: self.real.__module__)
+Replacement.__doc__ = _DOC  # type: ignore[assignment]

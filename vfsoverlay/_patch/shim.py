@@ -1,0 +1,47 @@
+"""The shim as a whole: put in place for the first mount, kept true while mounts come and go, removed after the last."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from vfsoverlay._patch.dispatch import STATE
+from vfsoverlay._patch.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vfsoverlay._vfs.mount_point import MountPoint
+
+_REGISTRY: Final = Registry()
+
+
+def points() -> tuple[MountPoint, ...]:
+    """The mounts in force, in the order they were made."""
+    return STATE.files.table.points
+
+
+def add(mounts: Sequence[MountPoint]) -> None:
+    """Make *mounts* visible, all at once."""
+    STATE.files.table = STATE.files.table.with_points(mounts)
+    STATE.update()
+    _REGISTRY.install()
+
+
+def remove(mounts: Sequence[MountPoint]) -> None:
+    """Make *mounts* invisible, all at once; open files go on."""
+    files = STATE.files
+    if files.cwd is not None and any(files.cwd.point is point for point in mounts):
+        files.leave_directory()
+    files.table = files.table.without(mounts)
+    STATE.update()
+    if not files.table.points:
+        _REGISTRY.remove()
+
+
+def _after_fork() -> None:
+    for point in points():
+        point.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

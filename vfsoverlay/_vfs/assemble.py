@@ -1,0 +1,116 @@
+"""How a mount comes to be: checks, store, cache and listing, in the order that fails cheapest first."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from vfsoverlay import _real
+from vfsoverlay._cache.block_cache import BlockCache
+from vfsoverlay._metrics import Metrics
+from vfsoverlay._namespace.generations import build_snapshot
+from vfsoverlay._options import parse_size
+from vfsoverlay._store.factory import open_store
+from vfsoverlay._vfs import cache_directory
+from vfsoverlay._vfs.mount_point import MountPoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vfsoverlay._namespace.nodes import Namespace, Progress
+    from vfsoverlay._spec import Mount
+    from vfsoverlay._store.protocol import ObjectStore
+
+_SIZE_VARIABLE = "VFSOVERLAY_CACHE_SIZE"
+
+
+def assemble(spec: Mount, roots: Iterable[str], progress: Progress | None = None) -> MountPoint:
+    """Make the mount that *spec* describes, not yet visible.
+
+    Args:
+        spec: What to mount where.
+        roots: All mount points in force and to be, this one included: the cache may not lie below one.
+        progress: Told after each page of the listing how many objects and bytes there are so far.
+
+    Raises:
+        ValueError: The protocol of the source is unknown.
+        NotADirectoryError: A parent of the mount point, or the place itself, is a file.
+        CannotAccessSource: The source cannot be listed.
+        TooManyObjects: There are more objects than ``max_objects``.
+        ObjectTooLarge: An object is larger than ``max_object_size``.
+        OSError: The cache directory cannot be used, or lies below a mount point.
+    """
+    check_place(spec.root_dir)
+    metrics = Metrics()
+    with ExitStack() as stack:
+        store, prefix = open_store(spec.source, spec.option, metrics)
+        stack.callback(store.close)
+        directory = _cache_directory(spec, [*roots, spec.root_dir])
+        cache = BlockCache(
+            directory,
+            cache_size=_cache_size(spec),
+            min_free=spec.option("min_free"),
+            metrics=metrics,
+            deadline=spec.option("deadline"),
+        )
+        stack.callback(cache.close)
+        namespace = _list(spec, store, prefix, directory, progress)
+        point = MountPoint(spec, store, prefix, namespace, cache, metrics, cache_directory.shadow_directory(directory))
+        stack.pop_all()
+    return point
+
+
+def check_place(root_dir: str) -> None:
+    """Refuse a mount point that is a file, or lies below one."""
+    path = root_dir
+    while path:
+        try:
+            mode = _real.stat(path).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            path = path.rpartition("/")[0]
+            continue
+        if not stat.S_ISDIR(mode):
+            raise NotADirectoryError(
+                errno.ENOTDIR, "a mount point is a directory; this is a file. Choose another root_dir", path
+            )
+        return
+
+
+def _cache_directory(spec: Mount, roots: list[str]) -> str:
+    wanted = spec.option("cache_dir") or os.environ.get(cache_directory.VARIABLE)
+    candidates = [wanted and os.path.abspath(wanted)]
+    for root in roots:
+        for candidate in candidates:
+            if candidate and f"{os.path.realpath(candidate)}/".startswith((f"{root}/", f"{os.path.realpath(root)}/")):
+                message = f"the cache directory lies below the mount point {root}; set cache_dir= to one outside"
+                raise OSError(errno.EINVAL, message, candidate)
+    return cache_directory.choose(spec.option("cache_dir"))
+
+
+def _cache_size(spec: Mount) -> int | None:
+    given: int | None = spec.option("cache_size")
+    text = os.environ.get(_SIZE_VARIABLE)
+    if given is not None or not text:
+        return given
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        msg = f"${_SIZE_VARIABLE}: {error}"
+        raise ValueError(msg) from None
+
+
+def _list(spec: Mount, store: ObjectStore, prefix: str, directory: str, progress: Progress | None) -> Namespace:
+    index = os.path.join(directory, "v1", "index")
+    _real.makedirs(index, 0o700)
+    return build_snapshot(
+        store.list_pages,
+        prefix,
+        index,
+        identity=f"{store.origin}\0{prefix}",
+        max_objects=spec.option("max_objects"),
+        max_object_size=spec.option("max_object_size"),
+        progress=progress,
+    )

@@ -1,0 +1,179 @@
+"""The mounts, descriptors and working directory of this process, and how a path is resolved among them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from vfsoverlay import _real
+from vfsoverlay._vfs.descriptors import Descriptors
+from vfsoverlay._vfs.location import PATH_MAX, Foreign, Location
+from vfsoverlay._vfs.mount_table import MountTable
+from vfsoverlay._vfs.paths import is_plain, locate_plain, walk
+
+if TYPE_CHECKING:
+    from vfsoverlay._namespace.nodes import FileNode
+
+_FOREIGN = Foreign(None)
+
+
+class FileSystem:
+    """What this process sees in addition to its disk."""
+
+    __slots__ = ("cwd", "descriptors", "table")
+
+    def __init__(self) -> None:
+        self.table = MountTable()
+        self.descriptors = Descriptors()
+        #: The directory below a mount that is the working directory; None while it is a real one.
+        self.cwd: Location | None = None
+
+    def resolve(self, path: Any, *, dir_fd: int | None = None, follow: bool = True, spelled: Any = None) -> Any:
+        """What *path* (text, bytes or a descriptor) is: a ``Location`` or ``Foreign``.
+
+        Args:
+            path: As given to the call, after ``__fspath__``.
+            dir_fd: The descriptor of the directory that a relative path begins in.
+            follow: Whether a symbolic link as last component is followed.
+            spelled: The filename for errors, if not *path*.
+
+        Raises:
+            OSError: As ``paths.walk``.
+        """
+        if type(path) is int or isinstance(path, int):
+            return self.descriptors.get(path) or _FOREIGN
+        if spelled is None:
+            spelled = path
+        text = path if isinstance(path, str) else os.fsdecode(path)
+        if text[:1] == "/":
+            place = locate_plain(self.table, text, spelled)
+            if place is not None:
+                return place
+            if is_plain(text[1:]) and self.table.find(text) is None and text not in self.table.ancestors:
+                # Only a symbolic link could lead from here into a mount; lookups that the kernel
+                # fails are tried again by retry().
+                return _FOREIGN
+            return walk(self.table, text, "/", spelled, follow=follow) if "\0" not in text else _FOREIGN
+        if not text or "\0" in text or len(text) > PATH_MAX:
+            return _FOREIGN
+        start, virtual = self._start(dir_fd)
+        return walk(self.table, text, start, spelled, follow=follow, virtual=virtual)
+
+    def retry(self, path: Any, *, dir_fd: int | None = None, follow: bool = True, spelled: Any = None) -> Any:
+        """What a path that the kernel did not find may be after all: reached by a link, or a parent of a mount point.
+
+        None if it is certainly absent. Costs two system calls for an ordinary missing file: if its
+        parent is on disk and it is no dangling link itself, nothing of ours can be meant, because
+        directories of ours are not on disk.
+        """
+        if isinstance(path, int):
+            return None
+        text = path if isinstance(path, str) else os.fsdecode(path)
+        if not text or "\0" in text or self.cwd is not None:
+            return None
+        if dir_fd is None and text not in self.table.ancestors and self._plainly_missing(text):
+            return None
+        try:
+            place = walk(self.table, text, self._start(dir_fd)[0], path if spelled is None else spelled, follow=follow)
+        except OSError:
+            return None
+        return place if isinstance(place, Location) else None
+
+    def _plainly_missing(self, text: str) -> bool:
+        if text[-1] == "/" or text.endswith(("/.", "/..")):
+            return False
+        try:
+            _real.readlink(text)
+        except OSError:
+            return _real.exists(text.rpartition("/")[0] or ("/" if text[0] == "/" else "."))
+        return False
+
+    def _start(self, dir_fd: int | None) -> tuple[str, bool]:
+        """The directory that relative paths begin in, and whether it is one of ours."""
+        place = self.cwd if dir_fd is None else self.descriptors.get(dir_fd)
+        if place is not None:
+            return place.absolute, True
+        if dir_fd is None:
+            return _real.getcwd(), False
+        try:
+            return _real.readlink(f"/proc/self/fd/{dir_fd}"), False
+        except OSError:
+            return "/", False
+
+    # --- parents of mount points
+
+    def leading(self, path: Any) -> frozenset[str]:
+        """The names in the real directory *path* that lead to a mount point, whether on disk or not."""
+        if not self.table.ancestors:
+            return frozenset()
+        return self.table.ancestors.get(self.real_directory(path), frozenset())
+
+    def real_directory(self, path: Any) -> str:
+        """*path* (text, bytes or a descriptor) as absolute text without links, if it may be a parent of a mount."""
+        if isinstance(path, int):
+            try:
+                return _real.readlink(f"/proc/self/fd/{path}")
+            except OSError:
+                return ""
+        text = path if isinstance(path, str) else os.fsdecode(path)
+        if text in self.table.ancestors:
+            return text
+        # Without links in it, only the last component tells whether a parent can be meant.
+        last = text.rstrip("/").rpartition("/")[2]
+        if last in ("", ".", "..") or any(parent.endswith("/" + last) for parent in self.table.ancestors):
+            return os.path.realpath(text)
+        return ""
+
+    # --- descriptors
+
+    def open_directory(self, place: Location, flags: int) -> int:
+        """A descriptor for a directory of ours: of an empty real directory, known by its number."""
+        keep = os.O_PATH | os.O_NOFOLLOW | os.O_NONBLOCK
+        fd = _real.open(self.shadow(place), (flags & keep) | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.descriptors.add(fd, place)
+        return fd
+
+    def open_file(self, place: Location, node: FileNode, flags: int) -> int:
+        """A descriptor of the complete data of the file at *place*; errors name the caller's spelling."""
+        assert place.point is not None  # a file is always below a mount
+        try:
+            fd = place.point.open_complete(place.path, node)
+        except OSError as error:
+            if error.filename is None:
+                error.filename = place.spelled
+            raise
+        if flags & os.O_PATH:
+            readable, fd = fd, _real.open(f"/proc/self/fd/{fd}", os.O_PATH | os.O_CLOEXEC)
+            _real.close(readable)
+        self.descriptors.add(fd, place)
+        return fd
+
+    def shadow(self, place: Location) -> str:
+        """The empty real directory that stands in for *place* where the kernel wants one."""
+        point = place.point or self.table.points[0]
+        return point.shadow_dir
+
+    # --- working directory
+
+    def change_directory(self, place: Location) -> None:
+        """``chdir`` to a directory of ours: the real one becomes the shadow, so that nothing real is found in it."""
+        _real.chdir(self.shadow(place))
+        self.cwd = place
+
+    def current_directory(self) -> Location | None:
+        """The virtual working directory; forgets it when C code has moved the real one meanwhile."""
+        place = self.cwd
+        if place is not None and _real.getcwd() != self.shadow(place):
+            self.cwd = place = None
+        return place
+
+    def leave_directory(self) -> None:
+        """Before the mount of the working directory goes: move to the nearest directory on disk above it."""
+        place = self.cwd
+        if place is None:
+            return
+        path = place.absolute
+        while path and not _real.exists(path):
+            path = path.rpartition("/")[0]
+        _real.chdir(path or "/")
+        self.cwd = None

@@ -1,0 +1,194 @@
+"""One source at one root_dir: where store, namespace and cache meet."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from typing import TYPE_CHECKING
+
+from vfsoverlay import _real
+from vfsoverlay._metrics import Metrics
+from vfsoverlay._model import ObjectId, ObjectInfo
+from vfsoverlay._namespace.nodes import DirectoryNode, FileNode
+from vfsoverlay._vfs import attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from vfsoverlay._cache.block_cache import BlockCache
+    from vfsoverlay._metrics import Purpose
+    from vfsoverlay._namespace.nodes import Hidden, Namespace, Node
+    from vfsoverlay._spec import Mount
+    from vfsoverlay._store.protocol import ObjectStore, Sink
+
+#: Attributes of so many nodes are kept; beyond it the table starts anew (about 30 MB).
+_MAX_STATUS = 50_000
+
+
+class MountPoint:
+    """A mount in force: its source, its names and its bytes. ``vfsoverlay.mount`` makes it.
+
+    Used in a ``with`` statement it unmounts at the end of the block, unless another ``mount()`` of
+    an equal spec is still in force.
+    """
+
+    #: Whether a directory on disk was left in place instead (if_exists="local").
+    is_local = False
+    #: Makes mounts invisible; set by who made them visible.
+    release: Callable[[MountPoint], None] | None = None
+    #: How many ``mount()`` calls gave this point out and have not ended by leaving their ``with`` block.
+    holds = 0
+
+    def __init__(
+        self,
+        spec: Mount,
+        store: ObjectStore,
+        prefix: str,
+        namespace: Namespace,
+        cache: BlockCache,
+        metrics: Metrics,
+        shadow_dir: str,
+    ) -> None:
+        self.spec = spec
+        self.store = store
+        self.prefix = prefix
+        self.namespace = namespace
+        self.cache = cache
+        self.counters = metrics
+        self.shadow_dir = shadow_dir
+        self.mounted_ns = time.time_ns()
+        #: The mount point as given, and as the kernel would resolve it, where its parents have links.
+        self.roots = _roots(spec.root_dir)
+        self.device = attributes.device_number(spec.source, spec.root_dir)
+        uid, gid = spec.option("uid"), spec.option("gid")
+        self.owner = (_real.geteuid() if uid is None else uid, os.getegid() if gid is None else gid)
+        self._file_mode = stat.S_IFREG | spec.option("file_mode")
+        self._dir_mode = stat.S_IFDIR | spec.option("dir_mode")
+        self._status: dict[str, tuple[Node, os.stat_result]] = {}
+        #: Objects that were opened in a newer version than the listing names (on_change="reopen").
+        self._reopened: dict[str, FileNode | None] = {}
+        self.lookup: Callable[[str], Node | None] = namespace.lookup
+
+    # --- the public face
+
+    @property
+    def source(self) -> str:
+        """The URL that is mounted."""
+        return self.spec.source
+
+    @property
+    def root_dir(self) -> str:
+        """Where the objects appear."""
+        return self.spec.root_dir
+
+    def unmount(self) -> None:
+        """End this mount: new calls see the real file system, open files go on. Again: nothing happens."""
+        release, self.release = self.release, None
+        if release is not None:
+            release(self)
+
+    def __enter__(self) -> MountPoint:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.holds -= 1
+        if self.holds <= 0:
+            self.unmount()
+
+    def metrics(self) -> dict[str, float]:
+        """Counters since the mount: requests and bytes by purpose, hits, misses, evictions, retries."""
+        return self.counters.snapshot()
+
+    def hidden(self) -> Iterator[Hidden]:
+        """The objects that no path leads to, each with the reason."""
+        return self.namespace.hidden()
+
+    # --- names
+
+    def names(self, path: str) -> list[str]:
+        """The names in the directory *path*."""
+        return self.namespace.names(path)
+
+    def scan(self, path: str) -> Iterator[Node]:
+        """The nodes in the directory *path*."""
+        return self.namespace.scan(path)
+
+    def size(self) -> tuple[int, int]:
+        """Bytes and objects of the whole mount."""
+        return self.namespace.total_size, self.namespace.object_count
+
+    def status(self, path: str, node: Node) -> os.stat_result:
+        """The attributes of *node* at *path*; kept, since programs ask again and again."""
+        known = self._status.get(path)
+        if known is not None and known[0] == node:
+            return known[1]
+        result = self._make_status(path, node)
+        if len(self._status) >= _MAX_STATUS:
+            self._status = {}
+        self._status[path] = (node, result)
+        return result
+
+    def _make_status(self, path: str, node: Node) -> os.stat_result:
+        if type(node) is DirectoryNode:
+            inode = attributes.inode_number(self.store.origin, f"{self.prefix}{path}/")
+            return attributes.make_stat(self._dir_mode, inode, self.device, self.owner, 4096, node.mtime_ns)
+        assert type(node) is FileNode
+        mode = stat.S_IFREG if node.storage_class in attributes.ARCHIVED else self._file_mode
+        inode = attributes.inode_number(self.store.origin, self.prefix + path)
+        return attributes.make_stat(mode, inode, self.device, self.owner, node.size, node.mtime_ns)
+
+    # --- bytes
+
+    def info(self, path: str, node: FileNode) -> ObjectInfo:
+        """The object behind *node* at *path*."""
+        return ObjectInfo(self.prefix + path, node.size, node.mtime_ns, node.etag, node.storage_class, node.version_id)
+
+    def object_id(self, path: str, node: FileNode) -> ObjectId:
+        """The version that *node* names, as the cache knows it."""
+        mtime_ns = 0 if node.etag else node.mtime_ns
+        return ObjectId(self.store.origin, self.prefix + path, node.etag, node.size, mtime_ns, node.version_id)
+
+    def open_complete(self, path: str, node: FileNode) -> int:
+        """A readable descriptor of all bytes of the file, fetched first where they are missing."""
+        object_id = self.object_id(path, node)
+        self.counters.add("opens")
+        fd = self.cache.open_complete(object_id)
+        if fd is not None:
+            return fd
+        return self.cache.complete(object_id, self._reader(path, node))
+
+    def _reader(self, path: str, node: FileNode) -> Callable[[int, int, Sink, Purpose], None]:
+        info = self.info(path, node)
+
+        def read_range(start: int, stop: int, sink: Sink, purpose: Purpose) -> None:
+            self.store.read_range(info, start, stop, sink, purpose=purpose)
+
+        return read_range
+
+    # --- life
+
+    def after_fork(self) -> None:
+        """In a forked child: nothing of the parent's connections, threads and locks is used."""
+        self.counters.after_fork()
+        self.store.after_fork()
+        self.namespace.after_fork()
+        self.cache.after_fork()
+
+    def close(self) -> None:
+        """Give everything back; descriptors that were handed out stay valid."""
+        self.cache.close()
+        self.namespace.close()
+        self.store.close()
+
+    def __repr__(self) -> str:
+        return f"<MountPoint {self.spec.source} at {self.spec.root_dir}>"
+
+
+def _roots(root_dir: str) -> tuple[str, ...]:
+    parent, _, name = root_dir.rpartition("/")
+    resolved = os.path.realpath(parent or "/").rstrip("/") + "/" + name
+    return (root_dir,) if resolved == root_dir else (root_dir, resolved)

@@ -1,0 +1,96 @@
+"""How a read-only mount refuses every change: the errno that Linux gives, call by call and place by place.
+
+The order of the checks is the kernel's (``fs/namei.c``): parents first, then what a creation finds,
+then the read-only mount. So ``mkdir`` of an existing directory says EEXIST, and ``unlink`` of a
+missing file says EROFS. Each function raises; none returns.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from vfsoverlay._vfs.location import Foreign, Location
+
+if TYPE_CHECKING:
+    Place = Location | Foreign
+
+
+def create(place: Location, *, directory: bool = False) -> NoReturn:
+    """``mkdir`` (*directory*), ``mknod``, ``mkfifo`` and the new name of ``symlink`` and ``link``."""
+    if place.node is not None:
+        raise place.error(errno.EEXIST)
+    if place.too_long:
+        raise place.error(errno.ENAMETOOLONG)
+    if place.slash and not directory:
+        raise place.error(errno.ENOENT)
+    raise place.error(errno.EROFS)
+
+
+def unlink(place: Location) -> NoReturn:
+    """``unlink``: EROFS whether the name exists or not; EISDIR for a mount point and for ``.`` and ``..``."""
+    if place.last in (".", "..") or place.is_root or place.point is None:
+        raise place.error(errno.EISDIR)
+    raise place.error(errno.EROFS)
+
+
+def rmdir(place: Location) -> NoReturn:
+    """``rmdir``: EROFS whether the name exists or not; EBUSY for a mount point."""
+    if place.last == ".":
+        raise place.error(errno.EINVAL)
+    if place.last == ".." or place.point is None:
+        raise place.error(errno.ENOTEMPTY)
+    raise place.error(errno.EBUSY if place.is_root else errno.EROFS)
+
+
+def change(place: Location) -> NoReturn:
+    """``chmod``, ``chown``, ``utime``, ``setxattr``, ``removexattr``: EROFS for what exists."""
+    place.existing()
+    raise place.error(errno.EROFS)
+
+
+def truncate(place: Location) -> NoReturn:
+    """``truncate``: EISDIR for a directory, EROFS for a file."""
+    place.existing()
+    raise place.error(errno.EISDIR if place.is_directory else errno.EROFS)
+
+
+def rename(source: Place, target: Place, spelled: tuple[Any, Any]) -> NoReturn:
+    """``rename`` and ``replace`` with one or both ends on a mount: EXDEV across a border, EROFS within."""
+
+    def refuse(code: int) -> NoReturn:
+        raise OSError(code, os.strerror(code), spelled[0], None, spelled[1])
+
+    if _device(source) is not _device(target):
+        refuse(errno.EXDEV)
+    ends = [end for end in (source, target) if isinstance(end, Location)]
+    if any(end.is_root or end.point is None or end.last in (".", "..") for end in ends):
+        refuse(errno.EBUSY)
+    refuse(errno.EROFS)
+
+
+def link(source: Place, target: Place, spelled: tuple[Any, Any], *, target_exists: bool) -> NoReturn:
+    """``link`` with one or both ends on a mount; the new name is looked at before the border."""
+
+    def refuse(code: int) -> NoReturn:
+        raise OSError(code, os.strerror(code), spelled[0], None, spelled[1])
+
+    if isinstance(source, Location) and source.node is None:
+        refuse(errno.ENAMETOOLONG if source.too_long else errno.ENOENT)
+    if isinstance(source, Location) and source.slash and not source.is_directory:
+        refuse(errno.ENOTDIR)
+    if target_exists:
+        refuse(errno.EEXIST)
+    if isinstance(target, Location):
+        if target.too_long:
+            refuse(errno.ENAMETOOLONG)
+        refuse(errno.ENOENT if target.slash else errno.EROFS)
+    refuse(errno.EXDEV)
+
+
+def _device(place: Place) -> object:
+    """What the directory that holds *place* lies on: a mount, or None for the disk."""
+    if isinstance(place, Foreign) or place.is_root:
+        return None
+    return place.point

@@ -1,0 +1,108 @@
+"""Directory entries and the iterator over them, as ``os.scandir`` gives them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from vfsoverlay._namespace.nodes import DirectoryNode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from vfsoverlay._namespace.nodes import Node
+
+AnyStr = TypeVar("AnyStr", str, bytes)
+
+
+class Entry(Generic[AnyStr]):
+    """One entry of a directory below a mount; passes ``isinstance(entry, os.DirEntry)``."""
+
+    __slots__ = ("_node", "_stat", "name", "path")
+
+    def __init__(self, name: AnyStr, path: AnyStr, node: Node, stat: Callable[[Node], os.stat_result]) -> None:
+        self.name = name
+        self.path = path
+        self._node = node
+        #: First the way to the attributes, then the attributes: like the kernel's, an entry keeps them.
+        self._stat: Callable[[Node], os.stat_result] | os.stat_result = stat
+
+    # isinstance() asks __class__ where type() does not match; os.DirEntry itself cannot be subclassed.
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:  # type: ignore[override]
+        return os.DirEntry
+
+    def __fspath__(self) -> AnyStr:
+        return self.path
+
+    def __repr__(self) -> str:
+        return f"<DirEntry {self.name!r}>"
+
+    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
+        """Whether this is a directory."""
+        return type(self._node) is DirectoryNode
+
+    def is_file(self, *, follow_symlinks: bool = True) -> bool:
+        """Whether this is a regular file."""
+        return type(self._node) is not DirectoryNode
+
+    def is_symlink(self) -> bool:
+        """False: a mount has no symbolic links."""
+        return False
+
+    def is_junction(self) -> bool:
+        """False: there are no junctions outside Windows."""
+        return False
+
+    def inode(self) -> int:
+        """The same number as ``stat().st_ino``."""
+        return self.stat().st_ino
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        """What ``os.stat(self.path)`` gives, without a request."""
+        status = self._stat
+        if callable(status):
+            status = self._stat = status(self._node)
+        return status
+
+    def __reduce__(self) -> Any:
+        msg = "cannot pickle 'posix.DirEntry' object"
+        raise TypeError(msg)
+
+
+class EntryIterator(Generic[AnyStr]):
+    """What ``os.scandir`` returns: an iterator, a context manager, and ``close``."""
+
+    __slots__ = ("_entries", "_source")
+
+    def __init__(self, entries: Iterator[Any], source: Any = None) -> None:
+        self._entries: Iterator[Any] | None = entries
+        #: The kernel's iterator below this one, if any: closed with it.
+        self._source = source
+
+    def __iter__(self) -> EntryIterator[AnyStr]:
+        return self
+
+    def __next__(self) -> Any:
+        if self._entries is None:
+            raise StopIteration
+        try:
+            return next(self._entries)
+        except StopIteration:
+            self.close()
+            raise
+
+    def __enter__(self) -> EntryIterator[AnyStr]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop: the iterator is empty from now on."""
+        self._entries = None
+        if self._source is not None:
+            self._source.close()
