@@ -96,7 +96,11 @@ class RecordFile:
 
     def drop_dead(self, alive: Collection[str]) -> None:
         """Forget objects that are not in *alive* (digests), once that halves the file."""
-        if _real.stat(self._path).st_size < max(_SMALL_FILE, 2 * len(alive) * _ENTRY.size):
+        try:
+            size = _real.stat(self._path).st_size
+        except FileNotFoundError:
+            return
+        if size < max(_SMALL_FILE, 2 * len(alive) * _ENTRY.size):
             return
         wanted = {bytes.fromhex(digest) for digest in alive}
         with _locked(self._locks, self._path) as held:
