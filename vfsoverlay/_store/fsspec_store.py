@@ -1,1 +1,215 @@
-"""Any file system of fsspec as an ``ObjectStore``."""
+"""Any file system of fsspec as an ``ObjectStore``, as well as it allows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from vfsoverlay._metrics import Metrics, Purpose
+from vfsoverlay._model import ObjectInfo, Prefix
+from vfsoverlay._store.attempts import Attempts, Clock
+from vfsoverlay._store.errno_map import Failure, to_error, to_mount_error
+from vfsoverlay._store.fsspec_failures import failure_of
+from vfsoverlay._store.fsspec_open import Opener, opener_of
+from vfsoverlay._store.fsspec_rows import row_of
+from vfsoverlay._store.protocol import ObjectRow, ObjectStore, Page, Sink
+from vfsoverlay._store.uri import S3_PROTOCOLS, Source
+
+#: Bytes asked of a file system at once: it hands them over as one object in memory.
+_AT_ONCE: Final = 8 * 1024**2
+_LIST: Final = "listing"
+_READ: Final = "reading"
+
+
+def open_fsspec_store(
+    source: Source, option: Callable[[str], Any], metrics: Metrics, *, clock: Clock | None = None
+) -> tuple[ObjectStore, Prefix]:
+    """The store of *source* through fsspec; see ``open_store``."""
+    if option("version_at") is not None:
+        msg = "version_at is for s3:// sources with transport='auto' only"
+        raise ValueError(msg)
+    make, root = opener_of(source, option)
+    base = FileSystem(make, metrics, deadline=option("deadline"), clock=clock)
+    if source.protocol in S3_PROTOCOLS:
+        from vfsoverlay._store.s3fs_store import S3fsStore
+
+        endpoint = option("endpoint_url") or "s3:/"
+        return S3fsStore(base, source.bucket, f"{endpoint}/{source.bucket}", option("sse_customer_key")), source.prefix
+    return FsspecStore(base, root, f"{source.protocol}://{root}"), Prefix("")
+
+
+class FileSystem:
+    """A file system of fsspec, made when first used and again in a forked child; every call is retried."""
+
+    def __init__(self, make: Opener, metrics: Metrics, *, deadline: float, clock: Clock | None = None) -> None:
+        self.metrics = metrics
+        self.proved = False
+        """Whether a listing has worked."""
+        self._make = make
+        self._deadline = deadline
+        self._clock = clock or Clock()
+        self._lock = threading.Lock()
+        self._made: Any = None
+
+    def get(self) -> Any:
+        """The file system."""
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    def attempts(self) -> Attempts:
+        """A new count for one operation."""
+        return Attempts(self._deadline, self._clock, self.metrics, impatient=not self.proved)
+
+    @contextmanager
+    def telling(self, action: str, name: str, attempts: Attempts) -> Iterator[None]:
+        """Turn a ``Failure`` in the block into the exception that the caller gets."""
+        try:
+            yield
+        except Failure as failure:
+            told = to_error if self.proved else to_mount_error
+            raise told(failure, action, name, attempts.count) from failure
+
+    def call(self, attempts: Attempts, purpose: Purpose, function: Callable[[Any], Any]) -> Any:
+        """What *function* makes of the file system; raises ``Failure`` when no further attempt makes sense."""
+        while True:
+            attempts.count += 1
+            self.metrics.add(f"requests.{purpose}")
+            try:
+                return function(self.get())
+            # Any library may be below fsspec, with exceptions of any kind.
+            except Exception as error:  # noqa: BLE001
+                failure = failure_of(error)
+                if failure is not error:
+                    failure.__cause__ = error
+                attempts.again(failure)
+
+    def after_fork(self) -> None:
+        """Give up the parent's file system: its loop and connections are not here."""
+        self._lock = threading.Lock()
+        self._made = None
+
+
+class FsspecStore:
+    """The files below one directory of a file system.
+
+    Versions are pinned as far as fsspec allows: after the bytes of a range have come, ``info()`` must
+    still tell the listed version. A file system that tells no ETag, generation or inode is trusted by size and time.
+    """
+
+    def __init__(self, base: FileSystem, root: str, origin: str) -> None:
+        self._base = base
+        self._root = root
+        self._origin = origin
+
+    @property
+    def origin(self) -> str:
+        """URL of the directory: what makes equal keys of two stores different objects."""
+        return self._origin
+
+    def check_access(self, prefix: str) -> None:
+        """Prove that *prefix* can be listed."""
+        if not self._base.proved:
+            next(self.list_pages(prefix, delimiter="/"), None)
+
+    def list_pages(
+        self, prefix: str, *, start_after: str = "", delimiter: str = "", page_size: int = 1000
+    ) -> Iterator[Page]:
+        """Pages of all files below the directory whose keys begin with *prefix* and follow *start_after*.
+
+        fsspec lists a whole tree at once, so pages save memory to nobody here. An empty directory is
+        told as an object whose key ends in a slash.
+        """
+        folder = prefix.rpartition("/")[0]
+        attempts = self._base.attempts()
+        with self._base.telling(_LIST, self._name(prefix), attempts):
+            found = self._base.call(attempts, "list", lambda fs: self._find(fs, folder, deep=not delimiter))
+        self._base.proved = True
+        rows, prefixes = found
+        rows = sorted(row for row in rows if row[0].startswith(prefix) and row[0] > start_after)
+        prefixes = sorted(name for name in prefixes if name.startswith(prefix) and name > start_after)
+        for at in range(0, len(rows) or 1, page_size):
+            yield Page(rows[at : at + page_size], prefixes if at == 0 else [])
+
+    def read_range(self, info: ObjectInfo, start: int, stop: int, sink: Sink, *, purpose: Purpose = "read") -> None:
+        """Give bytes *start* to *stop* of this version to *sink*; see ``ObjectStore.read_range``."""
+        path = self._path(info.key)
+        for at in range(start, stop, _AT_ONCE):
+            end = min(at + _AT_ONCE, stop)
+            attempts = self._base.attempts()
+            with self._base.telling(_READ, self._name(info.key), attempts):
+                read = _PinnedRead(path, info, at, end)
+                data = self._base.call(attempts, purpose, read)
+            self._base.metrics.add(f"bytes.{purpose}", len(data))
+            sink(memoryview(data))
+
+    def after_fork(self) -> None:
+        """Make the file system anew in this child."""
+        self._base.after_fork()
+
+    def close(self) -> None:
+        """Nothing is kept open between calls."""
+
+    # --------------------------------------------------------------------------------------- inside
+
+    def _name(self, key: str) -> str:
+        return f"{self._origin}/{key}"
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{key}" if key else self._root or "/"
+
+    def _find(self, fs: Any, folder: str, *, deep: bool) -> tuple[list[ObjectRow], list[str]]:
+        top = self._path(folder)
+        entries = _tree(fs, top) if deep else fs.ls(top, detail=True)
+        if not entries and not fs.isdir(top):
+            raise Failure("missing-bucket", "there is no such directory")
+        rows, directories = [], set()
+        for entry in entries:
+            key = self._key(entry["name"])
+            if key == folder:
+                if entry["type"] != "directory":
+                    raise Failure("refused", "it is a file, not a directory")
+            elif entry["type"] == "directory":
+                directories.add(f"{key}/")
+            else:
+                rows.append(row_of(key, entry if entry.get("size") is not None else fs.info(entry["name"])))
+        if not deep:
+            return rows, list(directories)
+        return rows + _markers(directories, rows), []
+
+    def _key(self, name: str) -> str:
+        if name.rstrip("/") == self._root:
+            return ""
+        if not name.startswith(f"{self._root}/"):
+            raise Failure("malformed", f"the file system lists {name!r}, which is not below {self._root!r}")
+        return name[len(self._root) + 1 :].rstrip("/")
+
+
+class _PinnedRead:
+    """One range of one version; afterwards the file must still be that version."""
+
+    def __init__(self, path: str, info: ObjectInfo, start: int, stop: int) -> None:
+        self._path, self._info, self._start, self._stop = path, info, start, stop
+
+    def __call__(self, fs: Any) -> bytes:
+        data: bytes = fs.cat_file(self._path, start=self._start, end=self._stop)
+        now = row_of(self._info.key, fs.info(self._path))
+        if now[1:4] != (self._info.size, self._info.mtime_ns, self._info.etag):
+            raise Failure("changed", "it is no longer the version that was listed")
+        if len(data) != self._stop - self._start:
+            raise Failure("network", f"{len(data)} bytes came of {self._stop - self._start}")
+        return data
+
+
+def _tree(fs: Any, top: str) -> list[dict[str, Any]]:
+    return list(fs.find(top, detail=True, withdirs=True).values())
+
+
+def _markers(directories: set[str], rows: list[ObjectRow]) -> list[ObjectRow]:
+    """Rows that stand for the directories with nothing in them."""
+    parents = {key.rstrip("/").rpartition("/")[0] + "/" for key in directories}
+    parents.update(row[0].rpartition("/")[0] + "/" for row in rows)
+    return [(name, 0, 0, "", "", "") for name in sorted(directories - parents)]

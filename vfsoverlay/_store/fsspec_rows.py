@@ -1,0 +1,61 @@
+"""What fsspec's many file systems tell about a file, as rows of a listing."""
+
+from __future__ import annotations
+
+from calendar import timegm
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from vfsoverlay._store.list_answer import clean_etag
+from vfsoverlay._store.protocol import ObjectRow
+
+#: Where file systems keep what changes with the content, strongest first (s3fs, adlfs, http; gcsfs; ocifs, ossfs).
+_VERSION_FIELDS: Final = ("ETag", "etag", "generation", "md5Hash", "content_md5", "md5", "sha", "checksum")
+#: Where they keep the time of the last change.
+_TIME_FIELDS: Final = ("LastModified", "last_modified", "mtime", "updated", "modified", "timeModified", "created")
+
+
+def row_of(key: str, entry: Mapping[str, Any]) -> ObjectRow:
+    """The row of the file *key*, whose ``info()`` is *entry*."""
+    mtime_ns = _mtime_ns(entry)
+    return (key, int(entry["size"] or 0), mtime_ns, _etag(entry, mtime_ns), "", "")
+
+
+def _etag(entry: Mapping[str, Any], mtime_ns: int) -> str:
+    for name in _VERSION_FIELDS:
+        value = entry.get(name)
+        if value:
+            return clean_etag(str(value))
+    # A local file that is replaced has another inode, even within one tick of the clock.
+    inode = entry.get("ino")
+    return f"{inode}-{mtime_ns}" if inode else ""
+
+
+def _mtime_ns(entry: Mapping[str, Any]) -> int:
+    for name in _TIME_FIELDS:
+        value = entry.get(name)
+        if value is not None:
+            return _nanoseconds(value)
+    return 0
+
+
+def _nanoseconds(value: Any) -> int:
+    if isinstance(value, (int, float)):
+        return round(value * 10**9)
+    if isinstance(value, str):
+        value = _date(value)
+    if not isinstance(value, datetime):
+        return 0
+    aware = value if value.tzinfo else value.replace(tzinfo=timezone.utc)
+    return timegm(aware.utctimetuple()) * 10**9 + aware.microsecond * 1000
+
+
+def _date(text: str) -> datetime | None:
+    for parse in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            return parse(text.replace("Z", "+00:00"))
+        except ValueError:
+            continue
+    return None
