@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ def pytest_configure() -> None:
         del os.environ[name]
     # Not the files of the person who runs the tests; a test that needs credentials sets them.
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
-    if not any(INSTALLED_IN == entry for entry in sys.path if entry.endswith("site-packages")):
+    if not INSTALLED_IN.endswith("site-packages"):
         others = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = f"{INSTALLED_IN}{os.pathsep}{others}" if others else INSTALLED_IN
 
