@@ -8,8 +8,8 @@ from typing import Any
 from vfsoverlay import _real
 from vfsoverlay._patch.dispatch import STATE, answer, found_after_all, locate, text_of
 from vfsoverlay._patch.replacement import Replacement
+from vfsoverlay._vfs.file import open_stream
 from vfsoverlay._vfs.location import Foreign
-from vfsoverlay._vfs.operations import open_descriptor
 
 _state = STATE
 
@@ -58,18 +58,18 @@ class Open(Replacement):
                 place = found_after_all(path)
                 if place is None:
                     raise
-        return self.real(path, *rest, partial(_give, place))
+        if type(place) is Foreign:
+            return self.real(path, *rest, partial(_give, place))
+        return answer(open_stream, _state.files, place, path, *rest)
 
 
-def _give(place: Any, path: Any, flags: int) -> int:
-    """The opener of a file of ours: CPython does all the rest, so types, names and modes are the real ones."""
-    if type(place) is Foreign:
-        try:
-            return _real.open(place.path, flags, 0o666)  # type: ignore[arg-type]
-        except OSError as error:
-            error.filename = path
-            raise
-    return answer(open_descriptor, _state.files, place, flags)  # type: ignore[no-any-return]
+def _give(place: Foreign, path: Any, flags: int) -> int:
+    """The opener of a foreign file that the kernel finds under another spelling only."""
+    try:
+        return _real.open(place.path, flags, 0o666)  # type: ignore[arg-type]
+    except OSError as error:
+        error.filename = path
+        raise
 
 
 class OpenCode(Replacement):
@@ -82,6 +82,8 @@ class OpenCode(Replacement):
             place = locate(path)
             if place is None:
                 return self.real(path)
-            return _real.io_open(path, "rb", opener=partial(_give, place))
+            if type(place) is Foreign:
+                return _real.io_open(path, "rb", opener=partial(_give, place))
+            return answer(open_stream, _state.files, place, path, "rb")
         except OSError as error:
             raise error.with_traceback(None)  # noqa: B904 - it is the same exception

@@ -10,6 +10,7 @@ from vfsoverlay._vfs.descriptors import Descriptors
 from vfsoverlay._vfs.location import PATH_MAX, Foreign, Location
 from vfsoverlay._vfs.mount_table import MountTable
 from vfsoverlay._vfs.paths import is_plain, locate_plain, walk
+from vfsoverlay.errors import StaleObject
 
 if TYPE_CHECKING:
     from vfsoverlay._namespace.nodes import FileNode
@@ -138,6 +139,13 @@ class FileSystem:
         assert place.point is not None  # a file is always below a mount
         try:
             fd = place.point.open_complete(place.path, node)
+        except StaleObject as error:
+            newer = place.point.reopened(place, error)
+            if newer is None:
+                error.filename = place.spelled
+                raise
+            place = newer
+            fd = newer.point.open_complete(newer.path, newer.node)  # type: ignore[union-attr,arg-type]
         except OSError as error:
             if error.filename is None:
                 error.filename = place.spelled

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
 from typing import TYPE_CHECKING
 
 from vfsoverlay import _real
+from vfsoverlay._cache.layout import SMALL_OBJECT
 from vfsoverlay._metrics import Metrics
 from vfsoverlay._model import ObjectId, ObjectInfo
+from vfsoverlay._namespace.generations import refresh_snapshot
 from vfsoverlay._namespace.nodes import DirectoryNode, FileNode
 from vfsoverlay._vfs import attributes
+from vfsoverlay.errors import ObjectArchived
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from vfsoverlay._cache.block_cache import BlockCache
+    from vfsoverlay._cache.cached_object import CachedObject
     from vfsoverlay._metrics import Purpose
-    from vfsoverlay._namespace.nodes import Hidden, Namespace, Node
+    from vfsoverlay._namespace.nodes import Hidden, Node
+    from vfsoverlay._namespace.snapshot import Snapshot
     from vfsoverlay._spec import Mount
     from vfsoverlay._store.protocol import ObjectStore, Sink
+    from vfsoverlay._vfs.location import Location
 
 #: Attributes of so many nodes are kept; beyond it the table starts anew (about 30 MB).
 _MAX_STATUS = 50_000
@@ -46,7 +53,7 @@ class MountPoint:
         spec: Mount,
         store: ObjectStore,
         prefix: str,
-        namespace: Namespace,
+        namespace: Snapshot,
         cache: BlockCache,
         metrics: Metrics,
         shadow_dir: str,
@@ -152,14 +159,39 @@ class MountPoint:
         mtime_ns = 0 if node.etag else node.mtime_ns
         return ObjectId(self.store.origin, self.prefix + path, node.etag, node.size, mtime_ns, node.version_id)
 
-    def open_complete(self, path: str, node: FileNode) -> int:
+    def open_complete(self, path: str, node: FileNode, *, purpose: Purpose = "read") -> int:
         """A readable descriptor of all bytes of the file, fetched first where they are missing."""
         object_id = self.object_id(path, node)
         self.counters.add("opens")
         fd = self.cache.open_complete(object_id)
         if fd is not None:
             return fd
-        return self.cache.complete(object_id, self._reader(path, node))
+        self._refuse_archived(path, node)
+        return self.cache.complete(object_id, self._reader(path, node), purpose=purpose)
+
+    def is_lazy(self, path: str, node: FileNode) -> bool:
+        """Whether a reader of this file is served as it reads: large, and not complete on disk."""
+        if node.size <= SMALL_OBJECT:
+            return False
+        fd = self.cache.open_complete(self.object_id(path, node))
+        if fd is None:
+            return True
+        _real.close(fd)
+        return False
+
+    def open_partial(self, path: str, node: FileNode) -> CachedObject:
+        """A handle that fetches what is read."""
+        self.counters.add("opens")
+        self._refuse_archived(path, node)
+        return self.cache.open_partial(self.object_id(path, node), self._reader(path, node))
+
+    def _refuse_archived(self, path: str, node: FileNode) -> None:
+        if node.storage_class in attributes.ARCHIVED:
+            message = (
+                f"{self.prefix}{path} is archived in storage class {node.storage_class}; "
+                "restore it (aws s3api restore-object), then mount again or refresh()"
+            )
+            raise ObjectArchived(errno.EACCES, message)
 
     def _reader(self, path: str, node: FileNode) -> Callable[[int, int, Sink, Purpose], None]:
         info = self.info(path, node)
@@ -168,6 +200,66 @@ class MountPoint:
             self.store.read_range(info, start, stop, sink, purpose=purpose)
 
         return read_range
+
+    def reopened(self, place: Location, error: OSError) -> Location | None:
+        """The newer version of a file whose listed one is gone, if the mount may turn to it; else None.
+
+        What was found counts for ``stat`` as well, until ``refresh()``.
+
+        Raises:
+            FileNotFoundError: The object is gone altogether.
+        """
+        if self.spec.option("on_change") != "reopen" or place.node is None:
+            return None
+        key = self.prefix + place.path
+        newer: FileNode | None = None
+        for page in self.store.list_pages(key, page_size=1):
+            newer = next((FileNode(place.node.name, *row[1:]) for row in page.rows if row[0] == key), None)
+            break
+        if newer == place.node:
+            # The listing is behind the reads (or the server errs): there is nothing newer to turn to.
+            return None
+        self._reopened[place.path] = newer
+        self.lookup = self._lookup_reopened
+        if newer is None:
+            raise place.error(errno.ENOENT) from error
+        return place._replace(node=newer)
+
+    def _lookup_reopened(self, path: str) -> Node | None:
+        if path in self._reopened:
+            return self._reopened[path]
+        return self.namespace.lookup(path)
+
+    def refresh(self, path: str | os.PathLike[str] | None = None) -> None:
+        """List again: all names, or those below the directory *path*; open files keep their version.
+
+        Raises:
+            ValueError: *path* does not lie below this mount.
+            TooManyObjects: As ``mount()``; the names stay as they were.
+            ObjectTooLarge: As ``mount()``.
+            OSError: The source cannot be listed; the names stay as they were.
+        """
+        below = "" if path is None else self._relative(os.fspath(path))
+        fresh = refresh_snapshot(
+            self.namespace,
+            self.store.list_pages,
+            below,
+            max_objects=self.spec.option("max_objects"),
+            max_object_size=self.spec.option("max_object_size"),
+        )
+        old, self.namespace = self.namespace, fresh
+        self._status, self._reopened = {}, {}
+        self.lookup = fresh.lookup
+        old.close()
+
+    def _relative(self, path: str) -> str:
+        for root in self.roots:
+            if path.rstrip("/") == root:
+                return ""
+            if path.startswith(root + "/"):
+                return path[len(root) + 1 :].rstrip("/")
+        msg = f"{path} does not lie below the mount point {self.root_dir}"
+        raise ValueError(msg)
 
     # --- life
 

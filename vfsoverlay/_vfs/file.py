@@ -1,0 +1,270 @@
+"""Open files: a real file object over complete data, or one that fetches as it is read."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from vfsoverlay import _real
+from vfsoverlay._namespace.nodes import FileNode
+from vfsoverlay._vfs.operations import open_descriptor
+from vfsoverlay.errors import StaleObject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vfsoverlay._cache.block_cache import CachedObject
+    from vfsoverlay._vfs.file_system import FileSystem
+    from vfsoverlay._vfs.location import Location
+
+#: The buffer of a file that fetches as it is read: 16 times fewer crossings into Python than io's 8 KiB.
+_BUFFER = 128 * 1024
+
+
+class _FetchAsRead(Exception):
+    """Raised by the opener inside the real open, when all its arguments were found good: a lazy file is wanted."""
+
+
+def open_stream(
+    files: FileSystem,
+    place: Location,
+    file: Any,
+    mode: str = "r",
+    buffering: int = -1,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    closefd: bool = True,
+) -> Any:
+    """What ``open(file, mode, ...)`` gives for *place*.
+
+    CPython's own ``open`` checks the arguments, raises the audit event and builds the object; we
+    are its opener. Only where the data is not complete, we build the same object over a
+    ``LazyFile`` instead.
+
+    Raises:
+        OSError: As a read-only file system does; or what fetching raised.
+        ValueError: As ``io.open``.
+    """
+
+    def opener(path: Any, flags: int) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC) == 0 and _is_lazy(place):
+            raise _FetchAsRead
+        return open_descriptor(files, place, flags)
+
+    try:
+        return _real.io_open(file, mode, buffering, encoding, errors, newline, closefd, opener)
+    except _FetchAsRead:
+        pass
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        # Reading needs no disk: what cannot be kept is served from memory.
+    return _open_lazily(files, place, file, mode, buffering, encoding, errors, newline)
+
+
+def _is_lazy(place: Location) -> bool:
+    """Whether the file is one to be fetched as it is read; what cannot be opened is left to the usual way."""
+    node = place.node
+    if type(node) is not FileNode or place.slash or place.point is None:
+        return False
+    return place.point.is_lazy(place.path, node)
+
+
+def _open_lazily(
+    files: FileSystem,
+    place: Location,
+    name: Any,
+    mode: str,
+    buffering: int,
+    encoding: str | None,
+    errors: str | None,
+    newline: str | None,
+) -> Any:
+    """The layers of ``io.open`` over a ``LazyFile``; the arguments are known to be good but for one case."""
+    raw = LazyFile(files, place, name)
+    try:
+        binary = "b" in mode
+        if buffering == 0:
+            if binary:
+                return raw
+            msg = "can't have unbuffered text I/O"
+            raise ValueError(msg)
+        if binary and buffering == 1:
+            warnings.warn(
+                "line buffering (buffering=1) isn't supported in binary mode, the default buffer size will be used",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        buffered = io.BufferedReader(raw, buffering if buffering > 1 else _BUFFER)
+        if binary:
+            return buffered
+        text = io.TextIOWrapper(buffered, _encoding(encoding), errors, newline, line_buffering=buffering == 1)
+        text.mode = mode  # type: ignore[misc]  # as io.open sets it
+    except BaseException:
+        raw.close()
+        raise
+    return text
+
+
+def _encoding(given: str | None) -> str | None:
+    if given is None and sys.version_info < (3, 11):
+        # Up to 3.10 TextIOWrapper asks fileno() for the encoding of a terminal, which would fetch everything.
+        import locale
+
+        return locale.getpreferredencoding(False)
+    return given
+
+
+class LazyFile(io.FileIO):
+    """A raw file whose bytes arrive as they are read.
+
+    It holds an ``O_PATH`` descriptor, through which no code can read holes as zeros: what bypasses
+    the methods below, in C or in Python, gets EBADF. ``fileno()`` fetches the rest and puts a
+    readable descriptor of the complete data in its place; from then on this is an ordinary file.
+    """
+
+    def __init__(self, files: FileSystem, place: Location, name: Any) -> None:
+        self._files = files
+        self._place = place
+        self._handle: CachedObject | None = self._open()
+        self._position = 0
+        self._delivered = False
+        fd = self._handle.placeholder()
+        # Given by number, since the real open has raised the audit event with the name already.
+        super().__init__(fd, "r")
+        self.name = name
+
+    def _open(self) -> CachedObject:
+        assert self._place.point is not None  # a file is always below a mount
+        node = self._place.existing()
+        assert isinstance(node, FileNode)  # directories are never opened as streams
+        return self._place.point.open_partial(self._place.path, node)
+
+    def _fetching(self, call: Callable[[CachedObject], Any]) -> Any:
+        """Run *call* with the handle; errors carry the name, and a change before the first byte may be accepted."""
+        handle = self._handle
+        assert handle is not None  # callers look first
+        try:
+            result = call(handle)
+        except StaleObject as error:
+            place = None if self._delivered else self._place.point and self._place.point.reopened(self._place, error)
+            if not place:
+                raise self._named(error) from error.__cause__
+            self._place = place
+            handle.close()
+            self._handle = self._open()
+            return self._fetching(call)
+        except OSError as error:
+            raise self._named(error) from error.__cause__
+        self._delivered = True
+        return result
+
+    def _named(self, error: OSError) -> OSError:
+        if error.filename is None:
+            error.filename = self.name
+        return error
+
+    def _check(self) -> bool:
+        """Whether bytes are still fetched as they are read; raises for a closed file."""
+        if self.closed:
+            msg = "I/O operation on closed file"
+            raise ValueError(msg)
+        return self._handle is not None
+
+    def readinto(self, buffer: Any) -> int | None:  # type: ignore[override]
+        if not self._check():
+            return super().readinto(buffer)
+        with memoryview(buffer) as whole, whole.cast("B") as view:
+            count: int = self._fetching(lambda handle: handle.readinto(self._position, view))
+        self._position += count
+        return count
+
+    def read(self, size: int | None = -1) -> bytes | None:  # type: ignore[override]
+        if not self._check():
+            return super().read(-1 if size is None else size)
+        if size is None or size < 0:
+            return self.readall()
+        handle = self._handle
+        assert handle is not None  # just checked
+        buffer = bytearray(max(0, min(size, handle.size - self._position)))
+        count = self.readinto(buffer)
+        return bytes(buffer[:count])
+
+    def readall(self) -> bytes:
+        if self._check():
+            handle = self._handle
+            assert handle is not None  # just checked
+            if self._position >= handle.size:
+                return b""
+            try:
+                self._complete()
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                return self.read(handle.size - self._position) or b""
+        return super().readall()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if not self._check():
+            return super().seek(offset, whence)
+        handle = self._handle
+        assert handle is not None  # just checked
+        bases = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: handle.size}
+        if whence not in bases:
+            # SEEK_DATA and SEEK_HOLE tell of holes, and an object has none.
+            self._complete()
+            return super().seek(offset, whence)
+        target = bases[whence] + offset
+        if target < 0:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        self._position = target
+        return target
+
+    def tell(self) -> int:
+        return self._position if self._check() else super().tell()
+
+    def seekable(self) -> bool:
+        self._check()
+        return True
+
+    def isatty(self) -> bool:
+        self._check()
+        return False
+
+    def fileno(self) -> int:
+        if not self.closed and self._handle is not None:
+            self._complete()
+        return super().fileno()
+
+    def _complete(self) -> None:
+        """Fetch the rest, and become an ordinary file at the same position."""
+        fd = self._fetching(lambda handle: handle.complete())
+        own = super().fileno()
+        try:
+            _real.dup2(fd, own, False)
+        finally:
+            _real.close(fd)
+        _real.lseek(own, self._position, os.SEEK_SET)
+        self._files.descriptors.add(own, self._place)
+        self._release()
+
+    def _release(self) -> None:
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            handle.close()
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            self._release()
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return "<_io.FileIO [closed]>"
+        return f"<_io.FileIO name={self.name!r} mode={self.mode!r} closefd=True>"
