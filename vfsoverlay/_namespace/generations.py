@@ -155,7 +155,8 @@ class _Home:
                     try:
                         yield
                     finally:
-                        _real.unlink(path)
+                        with suppress(OSError):  # somebody may have emptied the cache
+                            _real.unlink(path)
                     return
             finally:
                 _real.close(descriptor)
@@ -171,7 +172,8 @@ class _Home:
             yield temporary, generation
             _real.rename(temporary, self.path(generation))
         except BaseException:
-            _real.unlink(temporary)
+            with suppress(OSError):
+                _real.unlink(temporary)
             raise
 
     def generations(self) -> list[int]:

@@ -6,11 +6,15 @@ import errno
 from collections.abc import Iterator
 from typing import Final
 
+from vfsoverlay._namespace.crew import Crew, close_pages
 from vfsoverlay._namespace.nodes import DEFAULT_PAGE_SIZE, ListPages, ObjectRow, Progress
 from vfsoverlay.errors import ObjectTooLarge, TooManyObjects
 
 DEFAULT_WORKERS: Final = 16
 """Requests at a time. Pages of 20 ms, parsed in 2-3 ms, keep one core busy with eight."""
+
+_ALONE: Final = 2
+"""Pages listed one after the other before others help: most prefixes are smaller."""
 
 
 class Limits:
@@ -66,7 +70,24 @@ class Limits:
 
 
 def list_objects(list_pages: ListPages, prefix: str, limits: Limits, *, workers: int) -> Iterator[list[ObjectRow]]:
-    """All objects below *prefix*, a page at a time, in no certain order when *workers* is above 1."""
-    for page in list_pages(prefix, page_size=limits.page_size):
-        limits.check(page.rows)
-        yield page.rows
+    """All objects below *prefix*, a page at a time, in no certain order when *workers* is above 1.
+
+    What fits into two pages costs no request more than it must; beyond that *workers* list together.
+    """
+    for rows in _pages(list_pages, prefix, limits.page_size, workers):
+        limits.check(rows)
+        yield rows
+
+
+def _pages(list_pages: ListPages, prefix: str, page_size: int, workers: int) -> Iterator[list[ObjectRow]]:
+    begun = list_pages(prefix, page_size=page_size)
+    try:
+        for number, page in enumerate(begun, 1):
+            yield page.rows
+            if number >= _ALONE and workers > 1 and len(page.rows) >= page_size:
+                break
+        else:
+            return
+        yield from Crew(list_pages, prefix, page_size).run(begun, page.rows, workers)
+    finally:
+        close_pages(begun)

@@ -1,4 +1,5 @@
 """Fills a snapshot file with listed objects, in whatever order they come."""
+# ruff: noqa: S608 - the texts put into statements are our own table names
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ _NAME_DIRECTORIES: Final = """
 
 _HOLDERS: Final = tuple(f"SELECT 1 FROM {table} WHERE parent = ? LIMIT 1" for table in ("entry", "hidden", "directory"))
 _MEASURE: Final = """
-    SELECT parent, count(*), count(size), coalesce(sum(size), 0), coalesce(max(size), 0), max(CASE WHEN size IS NULL THEN 0 ELSE mtime_ns END)
+    SELECT parent, count(*), count(size), coalesce(sum(size), 0), coalesce(max(size), 0),
+        max(CASE WHEN size IS NULL THEN 0 ELSE mtime_ns END)
     FROM {} GROUP BY parent
 """
 #: Directories that were there before, whose mtime has to be another than the one just computed: the

@@ -1,0 +1,102 @@
+"""The file of a snapshot, open for reading: it is in use by this process, and answers queries."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import sqlite3
+import threading
+from collections.abc import Mapping
+from os import O_CLOEXEC, O_RDONLY
+from typing import Any
+
+from vfsoverlay import _real
+from vfsoverlay._namespace.schema import APPLICATION_ID, FORMAT, read_only_uri
+
+# Connections of the parent after a fork: SQLite forbids to use or to close them here, and so they are
+# kept from the garbage collector.
+_forgotten: list[sqlite3.Connection] = []
+
+_INFO = frozenset(
+    ("identity", "prefix", "generation", "listed_at_ns", "boot_id", "object_count", "total_size", "largest_size")
+)
+
+
+class SnapshotFile:
+    """Holds a shared lock on the file *path*, so that nobody removes it, and reads it without further locks.
+
+    Raises:
+        FileNotFoundError: There is no such file, or it was removed just now.
+        OSError: It is no snapshot of this version, or it is damaged (EIO).
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._descriptor = _real.open(path, O_RDONLY | O_CLOEXEC)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+            self._check_present()
+            self.info: Mapping[str, str] = self._read_info()
+        except BaseException:
+            self.close()
+            raise
+
+    def query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """All rows that *sql* gives."""
+        try:
+            with self.lock:
+                connection = self._connection or self._connect()
+                return connection.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise self.broken(str(error)) from error
+
+    def is_sound(self) -> bool:
+        """Whether the file is consistent as a whole; takes about a second for a million objects."""
+        return self.query("PRAGMA quick_check") == [("ok",)]
+
+    def after_fork(self) -> None:
+        """Drop the parent's connection and lock; called in the child, which holds the file as well."""
+        self.lock = threading.RLock()
+        if self._connection is not None:
+            _forgotten.append(self._connection)
+            self._connection = None
+
+    def close(self) -> None:
+        """Give the file back; others may remove it then."""
+        with self.lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+            if self._descriptor >= 0:
+                _real.close(self._descriptor)
+                self._descriptor = -1
+
+    def broken(self, why: str) -> OSError:
+        """The error for a file that cannot be read because of *why*."""
+        return OSError(
+            errno.EIO, f"the listing {self.path} cannot be read: {why}; mount again or call refresh() to list anew"
+        )
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._descriptor < 0:
+            raise OSError(errno.ENODEV, f"the listing {self.path} is closed: its mount was ended or refreshed")
+        uri = read_only_uri(self.path)
+        self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        return self._connection
+
+    def _check_present(self) -> None:
+        # It may have been removed between our open and our lock.
+        if not _real.fstat(self._descriptor).st_nlink:
+            raise FileNotFoundError(errno.ENOENT, "the listing was removed just now", self.path)
+
+    def _read_info(self) -> dict[str, str]:
+        marks = self.query("PRAGMA application_id") + self.query("PRAGMA user_version")
+        if marks != [(APPLICATION_ID,), (FORMAT,)]:
+            raise self.broken("it is no snapshot of this version of vfsoverlay")  # noqa: EM101 - passed to broken()
+        info = dict(self.query("SELECT name, value FROM info"))
+        missing = _INFO - info.keys()
+        if missing:
+            raise self.broken(f"it does not say its {', '.join(sorted(missing))}")  # noqa: EM102 - as above
+        return info
