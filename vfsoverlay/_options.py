@@ -105,14 +105,13 @@ def _timestamp(value: Any) -> str | None:
         return None
     from datetime import datetime, timezone  # rare, and nothing else here needs it
 
-    text = value.replace("Z", "+00:00") if isinstance(value, str) else value
     try:
-        when = datetime.fromisoformat(text) if isinstance(text, str) else text
-        if not isinstance(when, datetime) or when.tzinfo is None:
-            raise ValueError
+        when = datetime.fromisoformat(value.replace("Z", "+00:00")) if isinstance(value, str) else value
     except ValueError:
+        when = None
+    if not isinstance(when, datetime) or when.tzinfo is None:
         msg = f"a time with its zone, such as '2024-05-01T12:00:00Z', is wanted, not {value!r}"
-        raise ValueError(msg) from None
+        raise ValueError(msg)
     return when.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
 
 

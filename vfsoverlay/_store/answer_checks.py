@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from vfsoverlay._model import ObjectInfo
 from vfsoverlay._store.errno_map import Failure
+from vfsoverlay._store.kinds import Kind
 from vfsoverlay._store.list_answer import clean_etag
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -31,17 +32,17 @@ def check_answer(status: int, get: Headers, info: ObjectInfo, start: int, stop: 
     """Compare the head of an answer with what was asked for: bytes *start* to *stop* of *info*.
 
     Trusts nothing: some servers ignore If-Match, some ignore Range, some answer 200 with a right
-    Content-Range. Raises ``Failure`` of kind "changed" for another version, "corrupt" for another range.
+    Content-Range. Raises ``Failure`` of kind ``CHANGED`` for another version, ``CORRUPT`` for another range.
     """
     _check_version(get, info)
     content_range = get("content-range")
     if content_range is not None:
         return _check_range(content_range, info, start, stop)
     if status != 200:
-        raise Failure("corrupt", f"bytes {start}-{stop - 1} were asked for, and the answer does not say which came")
+        raise Failure(Kind.CORRUPT, f"bytes {start}-{stop - 1} were asked for, and the answer does not say which came")
     length = get("content-length")
     if length is not None and length.strip() != str(info.size):
-        raise Failure("changed", f"the object now has {length} bytes, not {info.size}", status=status)
+        raise Failure(Kind.CHANGED, f"the object now has {length} bytes, not {info.size}", status=status)
     return Body(start, stop - start)
 
 
@@ -49,7 +50,7 @@ def _check_version(get: Headers, info: ObjectInfo) -> None:
     if info.etag:
         etag = get("etag")
         if etag is not None and clean_etag(etag) != info.etag:
-            raise Failure("changed", f"its ETag is now {clean_etag(etag)}, not {info.etag}")
+            raise Failure(Kind.CHANGED, f"its ETag is now {clean_etag(etag)}, not {info.etag}")
         return
     modified = get("last-modified")
     if modified is None:
@@ -59,19 +60,19 @@ def _check_version(get: Headers, info: ObjectInfo) -> None:
     except ValueError:
         return
     if seconds != info.mtime_ns // _NANOSECONDS:
-        raise Failure("changed", f"it was modified at {modified}")
+        raise Failure(Kind.CHANGED, f"it was modified at {modified}")
 
 
 def _check_range(content_range: str, info: ObjectInfo, start: int, stop: int) -> Body:
     match = _CONTENT_RANGE.fullmatch(content_range.strip())
     if match is None:
-        raise Failure("corrupt", f"the answer has the range {content_range[:60]!r}")
+        raise Failure(Kind.CORRUPT, f"the answer has the range {content_range[:60]!r}")
     total = match.group(3)
     if total not in ("*", str(info.size)):
-        raise Failure("changed", f"the object now has {total} bytes, not {info.size}")
+        raise Failure(Kind.CHANGED, f"the object now has {total} bytes, not {info.size}")
     first, last = int(match.group(1)), int(match.group(2))
     if first != start or not start <= last < stop:
-        raise Failure("corrupt", f"bytes {start}-{stop - 1} were asked for, and {first}-{last} came")
+        raise Failure(Kind.CORRUPT, f"bytes {start}-{stop - 1} were asked for, and {first}-{last} came")
     return Body(0, last + 1 - start)
 
 

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from vfsoverlay._metrics import Metrics
 from vfsoverlay._store.errno_map import Failure
+from vfsoverlay._store.kinds import Kind
 
 #: Seconds of the first wait at most, doubled each time (full jitter: "Exponential Backoff And Jitter", AWS blog).
 _FIRST_WAIT: Final = 0.1
@@ -17,10 +18,10 @@ _LONGEST_WAIT: Final = 10.0
 _FIRST_THROTTLED_WAIT: Final = 0.5
 #: Bytes that must arrive within one deadline: 1 MiB in 120 s is slower than any link worth waiting for.
 _PROGRESS: Final = 1024**2
-#: Attempts to reach an endpoint that never answered (a wrong URL is told in seconds, not after the deadline), and to get
-#: sense out of answers that make none: time does not cure those.
+#: Attempts to reach an endpoint that never answered (a wrong URL is told in seconds, not after the deadline), and to
+#: get sense out of answers that make none: time does not cure those.
 _FEW: Final = 4
-_HARDLY_CURED: Final = ("malformed", "corrupt")
+_HARDLY_CURED: Final = (Kind.MALFORMED, Kind.CORRUPT)
 
 
 class Clock(NamedTuple):
@@ -77,8 +78,8 @@ class Attempts:
         return hopeless and self.count >= _FEW
 
     def _wait(self, failure: Failure) -> float:
-        first = _FIRST_THROTTLED_WAIT if failure.kind == "throttled" else _FIRST_WAIT
-        longest = min(first * 2**self._waits, _LONGEST_WAIT)
+        first = _FIRST_THROTTLED_WAIT if failure.kind is Kind.THROTTLED else _FIRST_WAIT
+        longest: float = min(first * 2**self._waits, _LONGEST_WAIT)
         self._waits += 1
         jittered = longest * self._clock.chance()
         return max(jittered, failure.retry_after or 0.0)

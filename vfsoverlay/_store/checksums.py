@@ -51,10 +51,7 @@ class Checksum:
 
     def matches(self) -> bool:
         """Whether the bytes taken are those of the object."""
-        if self._hash is not None:
-            raw = self._hash.digest()
-        else:
-            raw = self._value.to_bytes(_CRC_WIDTH[self.name], "big")
+        raw = self._value.to_bytes(_CRC_WIDTH[self.name], "big") if self._hash is None else self._hash.digest()
         return b64encode(raw).decode() == self.expected
 
 

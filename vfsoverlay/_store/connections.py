@@ -18,6 +18,7 @@ from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
 from vfsoverlay._store.errno_map import Failure
+from vfsoverlay._store.kinds import Kind
 
 #: Seconds to wait for a connection. Longer helps nobody: a retry takes another path.
 CONNECT_TIMEOUT: Final = 5.0
@@ -36,9 +37,7 @@ class Connections:
         proxies: Proxy URL by scheme; default: from the environment, ``NO_PROXY`` honoured.
     """
 
-    def __init__(
-        self, url: str, *, verify: str | bool | None = None, proxies: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, url: str, *, verify: str | bool | None = None, proxies: dict[str, str] | None = None) -> None:
         self._url = urlsplit(url)
         self._context = _context(verify) if self._url.scheme == "https" else None
         found = get_environ_proxies(url) if proxies is None else proxies
@@ -53,14 +52,10 @@ class Connections:
         """
         target, headers = self._through_proxy(target, headers)
         while (connection := self._reuse()) is not None:
-            try:
-                return self._ask(connection, method, target, headers, seconds)
-            except Failure as failure:
-                # The server closed it while it was idle, as servers do; that says nothing about a new one.
-                if failure.kind != "network":
-                    raise
-        connection = self._connect(seconds)
-        return self._ask(connection, method, target, headers, seconds)
+            answer = self._ask_again(connection, method, target, headers, seconds)
+            if answer is not None:
+                return answer
+        return self._ask(self._connect(seconds), method, target, headers, seconds)
 
     def keep(self, connection: http.client.HTTPConnection) -> None:
         """Take back a connection whose answer was read to the end."""
@@ -117,6 +112,17 @@ class Connections:
             return target, headers
         return f"http://{self._url.netloc}{target}", headers | _proxy_headers(self._proxy)
 
+    def _ask_again(
+        self, connection: http.client.HTTPConnection, method: str, target: str, headers: dict[str, str], seconds: float
+    ) -> Exchange | None:
+        """The answer on a connection that was idle; None if the server had closed it meanwhile."""
+        try:
+            return self._ask(connection, method, target, headers, seconds)
+        except Failure as failure:
+            if failure.kind is not Kind.NETWORK:
+                raise
+            return None
+
     def _ask(
         self, connection: http.client.HTTPConnection, method: str, target: str, headers: dict[str, str], seconds: float
     ) -> Exchange:
@@ -131,7 +137,7 @@ class Connections:
 
 
 class Exchange:
-    """The answer to one request; a context manager that keeps the connection, or closes it when bytes are left on it."""
+    """The answer to one request; leaving it keeps the connection, or closes it when bytes are left on it."""
 
     __slots__ = ("_connection", "_owner", "_response", "headers", "status")
 
@@ -214,18 +220,16 @@ def _is_quiet(connection: http.client.HTTPConnection) -> bool:
 
 def _connect_failure(error: Exception, where: str) -> Failure | None:
     if isinstance(error, ssl.SSLError):
-        return Failure("tls", f"no trusted TLS connection to {where}: {error}", connecting=True)
+        return Failure(Kind.TLS, f"no trusted TLS connection to {where}: {error}", connecting=True)
     if isinstance(error, TimeoutError):
-        return Failure("timeout", f"no connection to {where} within {CONNECT_TIMEOUT:g} s", connecting=True)
+        return Failure(Kind.TIMEOUT, f"no connection to {where} within {CONNECT_TIMEOUT:g} s", connecting=True)
     if isinstance(error, (OSError, http.client.HTTPException)):
-        return Failure("unreachable", f"cannot connect to {where}: {error}", connecting=True)
+        return Failure(Kind.UNREACHABLE, f"cannot connect to {where}: {error}", connecting=True)
     return None
 
 
 def read_failure(error: Exception) -> Failure:
     """What an exception of a connection in use means."""
     if isinstance(error, TimeoutError):
-        return Failure("timeout", "the store stopped sending")
-    return Failure("network", f"the connection broke ({type(error).__name__}: {error})".replace(": )", ")"))
-
-
+        return Failure(Kind.TIMEOUT, "the store stopped sending")
+    return Failure(Kind.NETWORK, f"the connection broke ({type(error).__name__}: {error})".replace(": )", ")"))

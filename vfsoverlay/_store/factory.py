@@ -8,15 +8,18 @@ from typing import Any
 from vfsoverlay._metrics import Metrics
 from vfsoverlay._model import Prefix
 from vfsoverlay._store.protocol import ObjectStore
-from vfsoverlay._store.uri import S3_PROTOCOLS, parse_source
+from vfsoverlay._store.uri import S3_PROTOCOLS, Source, parse_source
+
+#: Gives the value of an option by its name, as ``Mount.option`` does.
+OptionOf = Callable[[str], Any]
 
 
-def open_store(source: str, option: Callable[[str], Any], metrics: Metrics) -> tuple[ObjectStore, Prefix]:
+def open_store(source: str, option: OptionOf, metrics: Metrics) -> tuple[ObjectStore, Prefix]:
     """The store of *source*, and the prefix of its keys that is mounted.
 
     Args:
         source: URL of the mount spec.
-        option: Gives the value of an option by its name, as ``Mount.option`` does.
+        option: Value of an option by its name.
         metrics: Where the store counts.
 
     Raises:
@@ -24,18 +27,47 @@ def open_store(source: str, option: Callable[[str], Any], metrics: Metrics) -> t
         CannotAccessSource: It is already clear that the source cannot be reached. No request is sent.
     """
     parsed = parse_source(source)
-    if parsed.protocol in S3_PROTOCOLS and option("transport") == "auto":
-        from vfsoverlay._store.s3_settings import settings_from
-        from vfsoverlay._store.s3_store import S3Store
+    if parsed.protocol not in S3_PROTOCOLS:
+        return _fsspec_store(parsed, option, metrics), parsed.prefix
+    if option("transport") == "s3fs":
+        return _s3fs_store(parsed, option, metrics), parsed.prefix
+    return _s3_store(parsed, option, metrics), parsed.prefix
 
-        store = S3Store(
-            parsed.bucket,
-            settings_from(option),
-            metrics,
-            deadline=option("deadline"),
-            version_at=option("version_at"),
-        )
-        return store, parsed.prefix
-    from vfsoverlay._store.fsspec_store import open_fsspec_store
 
-    return open_fsspec_store(parsed, option, metrics)
+# The modules below load botocore or fsspec, which only a mount of their kind should pay for.
+
+
+def _s3_store(source: Source, option: OptionOf, metrics: Metrics) -> ObjectStore:
+    from vfsoverlay._store.s3_settings import settings_from
+    from vfsoverlay._store.s3_store import S3Store
+
+    settings = settings_from(option)
+    return S3Store(source.bucket, settings, metrics, deadline=option("deadline"), version_at=option("version_at"))
+
+
+def _s3fs_store(source: Source, option: OptionOf, metrics: Metrics) -> ObjectStore:
+    from vfsoverlay._store.fsspec_file_system import FileSystem
+    from vfsoverlay._store.fsspec_open import opener_of
+    from vfsoverlay._store.s3fs_store import S3fsStore
+
+    _refuse_version_at(option)
+    make, _ = opener_of(source, option)
+    origin = f"{option('endpoint_url') or 's3:/'}/{source.bucket}"
+    base = FileSystem(make, metrics, deadline=option("deadline"))
+    return S3fsStore(base, source.bucket, origin, option("sse_customer_key"))
+
+
+def _fsspec_store(source: Source, option: OptionOf, metrics: Metrics) -> ObjectStore:
+    from vfsoverlay._store.fsspec_file_system import FileSystem
+    from vfsoverlay._store.fsspec_open import opener_of
+    from vfsoverlay._store.fsspec_store import FsspecStore
+
+    _refuse_version_at(option)
+    make, root = opener_of(source, option)
+    return FsspecStore(FileSystem(make, metrics, deadline=option("deadline")), root, f"{source.protocol}://{root}")
+
+
+def _refuse_version_at(option: OptionOf) -> None:
+    if option("version_at") is not None:
+        msg = "version_at is for s3:// sources with transport='auto' only"
+        raise ValueError(msg)

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import Any, Final
 
-from vfsoverlay._store.errno_map import Failure, kind_of
+from vfsoverlay._store.errno_map import Failure
+from vfsoverlay._store.kinds import Kind, kind_of
 
 #: Exceptions by name: their libraries may not be installed, and need not be loaded to recognise them.
 _KIND_OF_NAME: Final = {
-    "NoCredentialsError": "no-credentials",
-    "PartialCredentialsError": "no-credentials",
-    "EndpointConnectionError": "unreachable",
-    "ClientConnectorError": "unreachable",
-    "ConnectTimeoutError": "timeout",
-    "ReadTimeoutError": "timeout",
-    "FSTimeoutError": "timeout",
-    "SSLError": "tls",
-    "ClientConnectorCertificateError": "tls",
-    "ClientPayloadError": "network",
-    "ServerDisconnectedError": "network",
-    "IncompleteRead": "network",
-    "HTTPClientError": "network",
+    "NoCredentialsError": Kind.NO_CREDENTIALS,
+    "PartialCredentialsError": Kind.NO_CREDENTIALS,
+    "EndpointConnectionError": Kind.UNREACHABLE,
+    "ClientConnectorError": Kind.UNREACHABLE,
+    "ConnectTimeoutError": Kind.TIMEOUT,
+    "ReadTimeoutError": Kind.TIMEOUT,
+    "FSTimeoutError": Kind.TIMEOUT,
+    "SSLError": Kind.TLS,
+    "ClientConnectorCertificateError": Kind.TLS,
+    "ClientPayloadError": Kind.NETWORK,
+    "ServerDisconnectedError": Kind.NETWORK,
+    "IncompleteRead": Kind.NETWORK,
+    "HTTPClientError": Kind.NETWORK,
 }
 
 
@@ -35,15 +37,20 @@ def failure_of(error: Exception) -> Failure:
             return _of_s3(response)
         kind = _KIND_OF_NAME.get(type(link).__name__)
         if kind is not None:
-            return Failure(kind, str(link) or kind, connecting=kind == "unreachable")
+            return Failure(kind, str(link) or kind.value, connecting=kind is Kind.UNREACHABLE)
     detail = str(error) or type(error).__name__
     if isinstance(error, FileNotFoundError):
-        return Failure("missing-key", detail)
+        return Failure(Kind.MISSING_KEY, detail)
     if isinstance(error, PermissionError):
-        return Failure("denied", detail)
+        return Failure(Kind.DENIED, detail)
     if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
-        return Failure("timeout", detail)
-    return Failure("network" if isinstance(error, OSError) else "refused", f"{type(error).__name__}: {detail}")
+        return Failure(Kind.TIMEOUT, detail)
+    return Failure(Kind.NETWORK if _may_pass(error) else Kind.REFUSED, f"{type(error).__name__}: {detail}")
+
+
+def _may_pass(error: Exception) -> bool:
+    # File systems that speak to a network raise OSErrors with no number for what it does to them.
+    return isinstance(error, ConnectionError) or (isinstance(error, OSError) and error.errno in (None, errno.EIO))
 
 
 def _chain(error: BaseException) -> list[BaseException]:

@@ -16,7 +16,7 @@ _running: tuple[int, asyncio.AbstractEventLoop] | None = None
 
 def private_loop() -> asyncio.AbstractEventLoop:
     """The loop of this process, started when it is first wanted; a forked child gets its own."""
-    global _running  # noqa: PLW0603 - one loop a process
+    global _running
     with _lock:
         if _running is None or _running[0] != os.getpid():
             loop = asyncio.new_event_loop()
@@ -26,7 +26,7 @@ def private_loop() -> asyncio.AbstractEventLoop:
 
 
 def _after_fork() -> None:
-    global _lock  # noqa: PLW0603 - the parent's may be taken for ever
+    global _lock
     _lock = threading.Lock()
 
 

@@ -43,7 +43,8 @@ def _mtime_ns(entry: Mapping[str, Any]) -> int:
 
 def _nanoseconds(value: Any) -> int:
     if isinstance(value, (int, float)):
-        return round(value * 10**9)
+        # Microseconds are what a float of this size can hold, and what the same file system may tell as a datetime.
+        return round(value * 10**6) * 1000
     if isinstance(value, str):
         value = _date(value)
     if not isinstance(value, datetime):
@@ -53,9 +54,11 @@ def _nanoseconds(value: Any) -> int:
 
 
 def _date(text: str) -> datetime | None:
-    for parse in (datetime.fromisoformat, parsedate_to_datetime):
-        try:
-            return parse(text.replace("Z", "+00:00"))
-        except ValueError:
-            continue
-    return None
+    try:
+        return datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        pass  # not that form
+    try:
+        return parsedate_to_datetime(text)
+    except ValueError:
+        return None

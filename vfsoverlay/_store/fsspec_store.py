@@ -2,95 +2,21 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Any, Final
 
-from vfsoverlay._metrics import Metrics, Purpose
-from vfsoverlay._model import ObjectInfo, Prefix
-from vfsoverlay._store.attempts import Attempts, Clock
-from vfsoverlay._store.errno_map import Failure, to_error, to_mount_error
-from vfsoverlay._store.fsspec_failures import failure_of
-from vfsoverlay._store.fsspec_open import Opener, opener_of
+from vfsoverlay._metrics import Purpose
+from vfsoverlay._model import ObjectInfo
+from vfsoverlay._store.errno_map import Failure
+from vfsoverlay._store.fsspec_file_system import FileSystem
 from vfsoverlay._store.fsspec_rows import row_of
-from vfsoverlay._store.protocol import ObjectRow, ObjectStore, Page, Sink
-from vfsoverlay._store.uri import S3_PROTOCOLS, Source
+from vfsoverlay._store.kinds import Kind
+from vfsoverlay._store.protocol import ObjectRow, Page, Sink
 
 #: Bytes asked of a file system at once: it hands them over as one object in memory.
 _AT_ONCE: Final = 8 * 1024**2
 _LIST: Final = "listing"
 _READ: Final = "reading"
-
-
-def open_fsspec_store(
-    source: Source, option: Callable[[str], Any], metrics: Metrics, *, clock: Clock | None = None
-) -> tuple[ObjectStore, Prefix]:
-    """The store of *source* through fsspec; see ``open_store``."""
-    if option("version_at") is not None:
-        msg = "version_at is for s3:// sources with transport='auto' only"
-        raise ValueError(msg)
-    make, root = opener_of(source, option)
-    base = FileSystem(make, metrics, deadline=option("deadline"), clock=clock)
-    if source.protocol in S3_PROTOCOLS:
-        from vfsoverlay._store.s3fs_store import S3fsStore
-
-        endpoint = option("endpoint_url") or "s3:/"
-        return S3fsStore(base, source.bucket, f"{endpoint}/{source.bucket}", option("sse_customer_key")), source.prefix
-    return FsspecStore(base, root, f"{source.protocol}://{root}"), Prefix("")
-
-
-class FileSystem:
-    """A file system of fsspec, made when first used and again in a forked child; every call is retried."""
-
-    def __init__(self, make: Opener, metrics: Metrics, *, deadline: float, clock: Clock | None = None) -> None:
-        self.metrics = metrics
-        self.proved = False
-        """Whether a listing has worked."""
-        self._make = make
-        self._deadline = deadline
-        self._clock = clock or Clock()
-        self._lock = threading.Lock()
-        self._made: Any = None
-
-    def get(self) -> Any:
-        """The file system."""
-        with self._lock:
-            if self._made is None:
-                self._made = self._make()
-            return self._made
-
-    def attempts(self) -> Attempts:
-        """A new count for one operation."""
-        return Attempts(self._deadline, self._clock, self.metrics, impatient=not self.proved)
-
-    @contextmanager
-    def telling(self, action: str, name: str, attempts: Attempts) -> Iterator[None]:
-        """Turn a ``Failure`` in the block into the exception that the caller gets."""
-        try:
-            yield
-        except Failure as failure:
-            told = to_error if self.proved else to_mount_error
-            raise told(failure, action, name, attempts.count) from failure
-
-    def call(self, attempts: Attempts, purpose: Purpose, function: Callable[[Any], Any]) -> Any:
-        """What *function* makes of the file system; raises ``Failure`` when no further attempt makes sense."""
-        while True:
-            attempts.count += 1
-            self.metrics.add(f"requests.{purpose}")
-            try:
-                return function(self.get())
-            # Any library may be below fsspec, with exceptions of any kind.
-            except Exception as error:  # noqa: BLE001
-                failure = failure_of(error)
-                if failure is not error:
-                    failure.__cause__ = error
-                attempts.again(failure)
-
-    def after_fork(self) -> None:
-        """Give up the parent's file system: its loop and connections are not here."""
-        self._lock = threading.Lock()
-        self._made = None
 
 
 class FsspecStore:
@@ -165,13 +91,13 @@ class FsspecStore:
         top = self._path(folder)
         entries = _tree(fs, top) if deep else fs.ls(top, detail=True)
         if not entries and not fs.isdir(top):
-            raise Failure("missing-bucket", "there is no such directory")
+            raise Failure(Kind.MISSING_BUCKET, "there is no such directory")
         rows, directories = [], set()
         for entry in entries:
             key = self._key(entry["name"])
             if key == folder:
                 if entry["type"] != "directory":
-                    raise Failure("refused", "it is a file, not a directory")
+                    raise Failure(Kind.REFUSED, "it is a file, not a directory")
             elif entry["type"] == "directory":
                 directories.add(f"{key}/")
             else:
@@ -184,7 +110,7 @@ class FsspecStore:
         if name.rstrip("/") == self._root:
             return ""
         if not name.startswith(f"{self._root}/"):
-            raise Failure("malformed", f"the file system lists {name!r}, which is not below {self._root!r}")
+            raise Failure(Kind.MALFORMED, f"the file system lists {name!r}, which is not below {self._root!r}")
         return name[len(self._root) + 1 :].rstrip("/")
 
 
@@ -198,9 +124,9 @@ class _PinnedRead:
         data: bytes = fs.cat_file(self._path, start=self._start, end=self._stop)
         now = row_of(self._info.key, fs.info(self._path))
         if now[1:4] != (self._info.size, self._info.mtime_ns, self._info.etag):
-            raise Failure("changed", "it is no longer the version that was listed")
+            raise Failure(Kind.CHANGED, "it is no longer the version that was listed")
         if len(data) != self._stop - self._start:
-            raise Failure("network", f"{len(data)} bytes came of {self._stop - self._start}")
+            raise Failure(Kind.NETWORK, f"{len(data)} bytes came of {self._stop - self._start}")
         return data
 
 

@@ -11,6 +11,7 @@ from vfsoverlay._store.attempts import Attempts
 from vfsoverlay._store.checksums import Checksum, checksum_of
 from vfsoverlay._store.connections import Exchange
 from vfsoverlay._store.errno_map import Failure
+from vfsoverlay._store.kinds import Kind
 from vfsoverlay._store.protocol import Sink
 from vfsoverlay._store.s3_client import Request, S3Client
 
@@ -112,13 +113,13 @@ class RangeRead:
     def _damaged(self, checksum: Checksum) -> Failure:
         told = f"the bytes that came do not have the {checksum.name} checksum the store sent with them"
         # What the sink has taken cannot be taken back; only an object of one piece may be asked for again.
-        return Failure("corrupt" if self._position == 0 else "damaged", told)
+        return Failure(Kind.CORRUPT if self._position == 0 else Kind.DAMAGED, told)
 
 
 def _fill(answer: Exchange, buffer: memoryview, attempts: Attempts) -> int:
     size = answer.readinto(buffer, attempts.remaining())
     if not size:
-        raise Failure("network", "the body ended before its announced length")
+        raise Failure(Kind.NETWORK, "the body ended before its announced length")
     attempts.arrived(size)
     return size
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vfsoverlay._store.attempts import Attempts, Clock
 from vfsoverlay._store.connections import Connections, Exchange
-from vfsoverlay._store.errno_map import Failure, kind_of, to_error, to_mount_error
+from vfsoverlay._store.errno_map import Failure, to_error, to_mount_error
+from vfsoverlay._store.kinds import Kind, kind_of
 from vfsoverlay._store.list_strict import parse_error
 from vfsoverlay._store.sigv4 import Keys, quote_path, quote_query, sign
 
@@ -26,7 +27,19 @@ LOG: Final = logging.getLogger("vfsoverlay")
 #: Regions followed for one bucket before we believe that it is going round in circles.
 _REDIRECTS: Final = 3
 #: Refusals that an unsigned request for public data would not meet.
-_CURED_BY_ANONYMITY: Final = ("denied", "expired", "invalid-credentials", "clock-skew")
+_CURED_BY_ANONYMITY: Final = (Kind.DENIED, Kind.EXPIRED, Kind.INVALID_CREDENTIALS, Kind.CLOCK_SKEW)
+
+
+#: Query parameters, as botocore names them.
+_BOTOCORE: Final = {
+    "prefix": "Prefix",
+    "delimiter": "Delimiter",
+    "max-keys": "MaxKeys",
+    "encoding-type": "EncodingType",
+    "continuation-token": "ContinuationToken",
+    "start-after": "StartAfter",
+    "versionId": "VersionId",
+}
 
 
 class Request(NamedTuple):
@@ -92,7 +105,7 @@ class S3Client:
             return None
         keys = self.session.keys()
         if keys is None and self.session.settings.anon is False:
-            raise Failure("no-credentials", "anon=False was given and no AWS credentials were found")
+            raise Failure(Kind.NO_CREDENTIALS, "anon=False was given and no AWS credentials were found")
         return keys
 
     def _send(self, request: Request, attempts: Attempts, keys: Keys | None) -> Exchange:
@@ -119,9 +132,7 @@ class S3Client:
         return (f"{path}?{query}" if query else path), headers
 
     def _presigned(self, request: Request) -> str:
-        names = {"prefix": "Prefix", "delimiter": "Delimiter", "max-keys": "MaxKeys", "encoding-type": "EncodingType",
-                 "continuation-token": "ContinuationToken", "start-after": "StartAfter", "versionId": "VersionId"}  # fmt: skip
-        params: dict[str, object] = {names[k]: v for k, v in request.query if k in names}
+        params: dict[str, object] = {_BOTOCORE[k]: v for k, v in request.query if k in _BOTOCORE}
         if "MaxKeys" in params:
             params["MaxKeys"] = int(str(params["MaxKeys"]))
         if request.key:
@@ -139,10 +150,10 @@ class S3Client:
 
     def _cured(self, failure: Failure) -> bool:
         """Whether the cause is gone, so that the request may be sent again at once."""
-        if failure.kind == "wrong-region" and self._redirects < _REDIRECTS and self.session.follow(failure.region):
+        if failure.kind is Kind.WRONG_REGION and self._redirects < _REDIRECTS and self.session.follow(failure.region):
             self._redirects += 1
             return True
-        return failure.kind == "expired" and self.session.look_again()
+        return failure.kind is Kind.EXPIRED and self.session.look_again()
 
     def _unsigned_instead(self, request: Request, attempts: Attempts, failure: Failure) -> Exchange | None:
         """The answer to the same request unsigned, where the credentials were refused and the data may be public."""
@@ -184,10 +195,10 @@ def _failure_of(exchange: Exchange, body: bytes, request: Request, *, signed: bo
     fields = parse_error(body)
     code, message = fields.get("Code", ""), fields.get("Message", "")
     kind = kind_of(exchange.status, code, message, has_body=bool(body))
-    if kind == "missing-key" and not request.key:
-        kind = "missing-bucket"
-    if kind == "denied" and not signed:
-        kind = "denied-unsigned"
+    if kind is Kind.MISSING_KEY and not request.key:
+        kind = Kind.MISSING_BUCKET
+    if kind is Kind.DENIED and not signed:
+        kind = Kind.DENIED_UNSIGNED
     return Failure(
         kind,
         message or "no reason given",
@@ -195,7 +206,7 @@ def _failure_of(exchange: Exchange, body: bytes, request: Request, *, signed: bo
         code=code,
         request_id=get("x-amz-request-id") or fields.get("RequestId", ""),
         retry_after=retry_after(get("retry-after")),
-        region=(get("x-amz-bucket-region") or fields.get("Region", "")) if kind == "wrong-region" else "",
+        region=(get("x-amz-bucket-region") or fields.get("Region", "")) if kind is Kind.WRONG_REGION else "",
     )
 
 

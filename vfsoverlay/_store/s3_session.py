@@ -13,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError, ProfileNotFound
 
 from vfsoverlay._store.errno_map import Failure
+from vfsoverlay._store.kinds import Kind
 from vfsoverlay._store.s3_settings import S3Settings
 from vfsoverlay._store.sigv4 import Keys, Scope
 
@@ -51,9 +52,7 @@ class S3Session:
         reachable: Whether something listens at a metadata service's URL; a seam for tests.
     """
 
-    def __init__(
-        self, bucket: str, settings: S3Settings, *, reachable: Callable[[str], bool] | None = None
-    ) -> None:
+    def __init__(self, bucket: str, settings: S3Settings, *, reachable: Callable[[str], bool] | None = None) -> None:
         self.bucket = bucket
         self.settings = settings
         self._reachable = reachable or _listens
@@ -108,15 +107,15 @@ class S3Session:
                 aws_session_token=(keys.token or None) if keys else None,
             )
         except (BotoCoreError, ValueError) as error:
-            raise Failure("refused", f"botocore cannot make a client: {error}") from error
+            raise Failure(Kind.REFUSED, f"botocore cannot make a client: {error}") from error
 
     def _presign(self, client: Any, operation: str, params: dict[str, Any]) -> str:
         try:
             return str(client.generate_presigned_url(operation, Params=params, ExpiresIn=_ONE_HOUR))
         except ParamValidationError as error:
-            raise Failure("missing-bucket", f"no bucket can have this name ({error})") from error
+            raise Failure(Kind.MISSING_BUCKET, f"no bucket can have this name ({error})") from error
         except (BotoCoreError, ClientError, ValueError) as error:
-            raise Failure("refused", f"botocore cannot address the bucket: {error}") from error
+            raise Failure(Kind.REFUSED, f"botocore cannot address the bucket: {error}") from error
 
     def presigned(self, operation: str, params: dict[str, Any]) -> str:
         """Path and query of a request that botocore signs itself (directory buckets, multi-region access points)."""
@@ -144,7 +143,7 @@ class S3Session:
         try:
             frozen = credentials.get_frozen_credentials()
         except BotoCoreError as error:
-            raise Failure("expired", f"the credentials could not be renewed: {error}") from error
+            raise Failure(Kind.EXPIRED, f"the credentials could not be renewed: {error}") from error
         return Keys(frozen.access_key, frozen.secret_key, frozen.token or "")
 
     def look_again(self) -> bool:
@@ -168,7 +167,7 @@ class S3Session:
             if found is None and self._has_instance_metadata(session):
                 found = self._botocore().get_component("credential_provider").load_credentials()
         except BotoCoreError as error:
-            raise Failure("no-credentials", f"the configured credentials could not be had: {error}") from error
+            raise Failure(Kind.NO_CREDENTIALS, f"the configured credentials could not be had: {error}") from error
         return found
 
     def _has_instance_metadata(self, session: Any) -> bool:
@@ -184,9 +183,9 @@ class S3Session:
             # The profile is looked up late; ask for it where the error can be told.
             session.get_scoped_config()
         except ProfileNotFound as error:
-            raise Failure("no-credentials", str(error)) from error
+            raise Failure(Kind.NO_CREDENTIALS, str(error)) from error
         except BotoCoreError as error:
-            raise Failure("refused", f"the AWS configuration cannot be read: {error}") from error
+            raise Failure(Kind.REFUSED, f"the AWS configuration cannot be read: {error}") from error
         return session
 
     # ---------------------------------------------------------------------------------------- rest

@@ -8,7 +8,8 @@ from typing import Final, TypeVar
 from vfsoverlay._metrics import Metrics, Purpose
 from vfsoverlay._model import ObjectInfo
 from vfsoverlay._store.attempts import Attempts, Clock
-from vfsoverlay._store.errno_map import Failure, kind_of
+from vfsoverlay._store.errno_map import Failure
+from vfsoverlay._store.kinds import Kind, kind_of
 from vfsoverlay._store.list_answer import ListAnswer, MalformedListing, VersionsAnswer, parse_date
 from vfsoverlay._store.list_parser import parse_list
 from vfsoverlay._store.list_strict import parse_error, parse_versions
@@ -134,7 +135,7 @@ class S3Store:
         if following == where or following[0][1] == "":
             attempts = self._client.attempts()
             with self._client.telling(_LIST, f"s3://{self._bucket}/{prefix}", attempts):
-                raise Failure("malformed", "the listing says that it goes on, but not where")
+                raise Failure(Kind.MALFORMED, "the listing says that it goes on, but not where")
         return following
 
     def _pages_at(self, prefix: str, query: list[tuple[str, str]], start_after: str, at: int) -> Iterator[Page]:
@@ -166,9 +167,7 @@ class S3Store:
                     self._client.proved = True
                     return answer
 
-    def _parsed(
-        self, request: Request, attempts: Attempts, parse: Callable[[bytes], _Answer], prefix: str
-    ) -> _Answer:
+    def _parsed(self, request: Request, attempts: Attempts, parse: Callable[[bytes], _Answer], prefix: str) -> _Answer:
         with self._client.open(request, attempts) as exchange:
             body = exchange.read(attempts.remaining())
         self._metrics.add("bytes.list", len(body))
@@ -177,10 +176,11 @@ class S3Store:
         except MalformedListing as error:
             fields = parse_error(body)
             # An error in the middle of a 200 is how S3 tells one that it met late.
-            kind = kind_of(500, fields["Code"], fields.get("Message", ""), has_body=True) if "Code" in fields else ""
-            raise Failure(kind or "malformed", fields.get("Message", str(error)), code=fields.get("Code", "")) from error
+            code, message = fields.get("Code", ""), fields.get("Message", str(error))
+            kind = kind_of(500, code, message, has_body=True) if code else Kind.MALFORMED
+            raise Failure(kind, message, code=code) from error
         if not _all_below(answer, prefix):
-            raise Failure("malformed", "the listing has keys outside the prefix that was asked for")
+            raise Failure(Kind.MALFORMED, "the listing has keys outside the prefix that was asked for")
         return answer
 
 
@@ -188,7 +188,7 @@ def _all_below(answer: ListAnswer | VersionsAnswer, prefix: str) -> bool:
     if not prefix:
         return True
     rows = answer.rows if isinstance(answer, ListAnswer) else [version.row for version in answer.versions]
-    return all([row[0].startswith(prefix) for row in rows])
+    return all(row[0].startswith(prefix) for row in rows)
 
 
 def _origin(session: S3Session) -> str:

@@ -9,8 +9,9 @@ from vfsoverlay._metrics import Purpose
 from vfsoverlay._model import ObjectInfo
 from vfsoverlay._store.answer_checks import Body, check_answer, lower_case
 from vfsoverlay._store.errno_map import Failure
+from vfsoverlay._store.fsspec_file_system import FileSystem
 from vfsoverlay._store.fsspec_rows import row_of
-from vfsoverlay._store.fsspec_store import FileSystem
+from vfsoverlay._store.kinds import Kind
 from vfsoverlay._store.list_answer import readable_class
 from vfsoverlay._store.protocol import ObjectRow, Page, Sink
 from vfsoverlay._store.range_read import GET_OBJECT
@@ -123,5 +124,5 @@ class _Get:
 def _wanted(data: memoryview, body: Body, size: int) -> memoryview:
     wanted = data[body.skip : body.skip + body.length]
     if len(wanted) != size:
-        raise Failure("network", f"{len(wanted)} bytes came of {size}")
+        raise Failure(Kind.NETWORK, f"{len(wanted)} bytes came of {size}")
     return wanted
