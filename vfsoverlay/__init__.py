@@ -15,17 +15,20 @@ if TYPE_CHECKING:
     from typing import Any
 
     from vfsoverlay import errors
-    from vfsoverlay._api import mount, mounts, unmount
+    from vfsoverlay._api import explain, local_path, metrics, mount, mounts, unmount
     from vfsoverlay._spec import Mount
     from vfsoverlay._vfs.mount_point import MountPoint
 
 __version__ = "0.1.0"
 
-__all__ = ["Mount", "MountPoint", "errors", "mount", "mounts", "unmount"]
+__all__ = ["Mount", "MountPoint", "errors", "explain", "local_path", "metrics", "mount", "mounts", "unmount"]
 
 _HOMES = {
     "Mount": "vfsoverlay._spec",
     "MountPoint": "vfsoverlay._vfs.mount_point",
+    "explain": "vfsoverlay._api",
+    "local_path": "vfsoverlay._api",
+    "metrics": "vfsoverlay._api",
     "mount": "vfsoverlay._api",
     "mounts": "vfsoverlay._api",
     "unmount": "vfsoverlay._api",

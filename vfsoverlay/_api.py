@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-import errno
-import logging
 import os
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING, Any, overload
 
-from vfsoverlay import _real
 from vfsoverlay._patch import shim
+from vfsoverlay._patch.dispatch import STATE, text_of
 from vfsoverlay._spec import Mount
 from vfsoverlay._vfs.assemble import assemble
+from vfsoverlay._vfs import materialize
+from vfsoverlay._vfs.explanation import Explanation, explain_place
+from vfsoverlay._vfs.location import Location
+from vfsoverlay._vfs.materialize import LocalPath
 from vfsoverlay._vfs.mount_point import MountPoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Mount", "MountPoint", "mount", "mounts", "unmount"]
-
-_LOGGER = logging.getLogger("vfsoverlay")
+__all__ = [
+    "Explanation",
+    "LocalPath",
+    "Mount",
+    "MountPoint",
+    "explain",
+    "local_path",
+    "metrics",
+    "mount",
+    "mounts",
+    "unmount",
+]
 
 #: Held while mounts change. Reading needs no lock: tables are replaced whole.
 _LOCK = threading.RLock()
@@ -131,22 +143,9 @@ def _refuse_conflicts(specs: list[Mount], points: dict[str, MountPoint]) -> None
 
 def _make(spec: Mount, roots: Iterable[str]) -> MountPoint:
     point = assemble(spec, roots)
-    point.release = _release
-    _warn_shadowed(spec)
+    if not point.is_local:
+        point.release = _release
     return point
-
-
-def _warn_shadowed(spec: Mount) -> None:
-    try:
-        there = _real.listdir(spec.root_dir)
-    except OSError:
-        return
-    if there:
-        _LOGGER.warning(
-            "%s shadows a directory on disk with %d entries (if_exists='local' would leave it, 'error' refuse)",
-            spec.root_dir,
-            len(there),
-        )
 
 
 def _release(point: MountPoint) -> None:
@@ -180,7 +179,56 @@ def mounts() -> tuple[MountPoint, ...]:
     return shim.points()
 
 
+def metrics() -> dict[str, float]:
+    """The counters of all mounts in force, added up; ``point.metrics()`` gives those of one.
+
+    ``requests.<purpose>`` and ``bytes.<purpose>`` (list, read, readahead, promotion, warm), ``opens``,
+    ``hits``, ``misses``, ``evictions``, ``retries``, ``seconds.waited``; a counter that is zero is missing.
+    """
+    total: Counter[str] = Counter()
+    for point in mounts():
+        total.update(point.metrics())  # type: ignore[arg-type]  # seconds are floats
+    return dict(total)
+
+
+def explain(path: str | bytes | os.PathLike[Any]) -> Explanation:
+    """How *path* resolves: mount, key, size, ETag, cached bytes, or why there is nothing. Makes no request.
+
+    Raises:
+        TypeError: *path* is no path.
+    """
+    spelled = os.fspath(path)
+    text = os.fsdecode(spelled)
+    try:
+        return explain_place(text, STATE.files.resolve(spelled))
+    except OSError as error:
+        return explain_place(text, error)
+
+
+def local_path(path: str | bytes | os.PathLike[Any]) -> LocalPath:
+    """The file at *path* as a complete, real local file, for code that opens files by itself.
+
+    Args:
+        path: A file below a mount; another path is returned as it is.
+
+    Returns:
+        The path of the local copy, a ``str``. It ends in the file's own name and stays until the
+        process ends, or ``release()`` is called on it.
+
+    Raises:
+        OSError: As ``open(path)``; ENOSPC if the object does not fit into the cache.
+    """
+    spelled = text_of(path)
+    place = STATE.files.resolve(spelled)
+    if not isinstance(place, Location):
+        place = STATE.files.retry(spelled)
+    if not isinstance(place, Location):
+        return LocalPath.pinned(os.fsdecode(os.fspath(path)), -1)
+    return materialize.keep(materialize.local_path(STATE.files, place))
+
+
 def _after_fork() -> None:
+    materialize.after_fork()
     global _LOCK  # noqa: PLW0603 - the parent's lock may be held by a thread that is not here
     _LOCK = threading.RLock()
 

@@ -62,7 +62,8 @@ def makedirs(path: str, mode: int = 0o777) -> None:
         return
     except FileNotFoundError:
         parent = path.rstrip("/").rpartition("/")[0]
-        if not parent or parent == path:
+        # Below /proc and the like mkdir says ENOENT although the parent is there.
+        if not parent or exists(parent):
             raise
         makedirs(parent, mode)
         makedirs(path, mode)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import stat
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from vfsoverlay._namespace.generations import build_snapshot
 from vfsoverlay._options import parse_size
 from vfsoverlay._store.factory import open_store
 from vfsoverlay._vfs import cache_directory
+from vfsoverlay._vfs.local_directory import LocalDirectory
 from vfsoverlay._vfs.mount_point import MountPoint
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from vfsoverlay._namespace.nodes import Namespace, Progress
     from vfsoverlay._spec import Mount
     from vfsoverlay._store.protocol import ObjectStore
+
+_LOGGER = logging.getLogger("vfsoverlay")
 
 _SIZE_VARIABLE = "VFSOVERLAY_CACHE_SIZE"
 
@@ -43,7 +47,8 @@ def assemble(spec: Mount, roots: Iterable[str], progress: Progress | None = None
         ObjectTooLarge: An object is larger than ``max_object_size``.
         OSError: The cache directory cannot be used, or lies below a mount point.
     """
-    check_place(spec.root_dir)
+    if check_place(spec.root_dir) and (local := _take_local(spec)) is not None:
+        return local
     metrics = Metrics()
     with ExitStack() as stack:
         store, prefix = open_store(spec.source, spec.option, metrics)
@@ -63,8 +68,8 @@ def assemble(spec: Mount, roots: Iterable[str], progress: Progress | None = None
     return point
 
 
-def check_place(root_dir: str) -> None:
-    """Refuse a mount point that is a file, or lies below one."""
+def check_place(root_dir: str) -> bool:
+    """Refuse a mount point that is a file, or lies below one; whether it is a directory on disk."""
     path = root_dir
     while path:
         try:
@@ -73,10 +78,28 @@ def check_place(root_dir: str) -> None:
             path = path.rpartition("/")[0]
             continue
         if not stat.S_ISDIR(mode):
-            raise NotADirectoryError(
-                errno.ENOTDIR, "a mount point is a directory; this is a file. Choose another root_dir", path
-            )
-        return
+            message = "a mount point is a directory; this is a file. Choose another root_dir"
+            raise NotADirectoryError(errno.ENOTDIR, message, path)
+        return path == root_dir
+    return False
+
+
+def _take_local(spec: Mount) -> LocalDirectory | None:
+    """What ``if_exists`` says about the directory that is there; None: shadow it."""
+    wanted = spec.option("if_exists")
+    if wanted == "error":
+        message = "a directory is there and if_exists='error'; choose another root_dir, or if_exists='overlay'"
+        raise FileExistsError(errno.EEXIST, message, spec.root_dir)
+    if wanted == "local":
+        return LocalDirectory(spec)
+    there = _real.listdir(spec.root_dir)
+    if there:
+        _LOGGER.warning(
+            "%s: a directory on disk with %d entries is shadowed (if_exists='local' would use it instead)",
+            spec.root_dir,
+            len(there),
+        )
+    return None
 
 
 def _cache_directory(spec: Mount, roots: list[str]) -> str:

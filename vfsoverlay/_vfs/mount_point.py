@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from vfsoverlay import _real
-from vfsoverlay._cache.layout import SMALL_OBJECT
+from vfsoverlay._cache.layout import DATA, SMALL_OBJECT
 from vfsoverlay._metrics import Metrics
 from vfsoverlay._model import ObjectId, ObjectInfo
 from vfsoverlay._namespace.generations import refresh_snapshot
@@ -184,6 +184,19 @@ class MountPoint:
         self.counters.add("opens")
         self._refuse_archived(path, node)
         return self.cache.open_partial(self.object_id(path, node), self._reader(path, node))
+
+    def cached(self, path: str, node: FileNode) -> int:
+        """Bytes of the file that are on local disk."""
+        try:
+            status = _real.stat(self.cache.layout.stem(self.object_id(path, node)) + DATA)
+        except FileNotFoundError:
+            return 0
+        return min(node.size, status.st_blocks * 512)
+
+    @property
+    def view_dir(self) -> str:
+        """Where local copies have readable names."""
+        return f"{self.cache.directory}/view"
 
     def _refuse_archived(self, path: str, node: FileNode) -> None:
         if node.storage_class in attributes.ARCHIVED:
