@@ -16,6 +16,7 @@ from vfsoverlay._cache.catalog import Catalog
 from vfsoverlay._cache.check import Report, check
 from vfsoverlay._cache.complete_files import CompleteFiles
 from vfsoverlay._cache.eviction import Evictor, Usage
+from vfsoverlay._cache.fetcher import Fetcher
 from vfsoverlay._cache.large_objects import LargeObjects
 from vfsoverlay._cache.ledger import Ledger
 from vfsoverlay._cache.object_file import ObjectFile, WaitedTooLong
@@ -28,9 +29,6 @@ from vfsoverlay._model import ObjectId
 
 #: Bytes of one block: the unit of the presence map and the least that a random read fetches.
 BLOCK_SIZE: Final = 128 * 1024
-
-#: Bytes of one GET of a whole large object.
-GET: Final = 8 * 1024 * 1024
 
 
 class BlockCache:
@@ -74,6 +72,7 @@ class BlockCache:
         self._small = SmallObjects(self.layout, self._locks, self._boot, self._budget)
         self._large = LargeObjects(self.layout, self._locks, self._boot, self._budget, block_size)
         self._flights = SingleFlight()
+        self._fetcher = Fetcher()
         self._open_files: dict[str, ObjectFile] = {}
         self._mutex = threading.Lock()
 
@@ -141,6 +140,8 @@ class BlockCache:
             object_id.key,
             file,
             read_range,
+            fetcher=self._fetcher,
+            metrics=self._metrics,
             deadline=self._deadline,
             complete=complete,
             release=lambda: self._close_file(object_id, file),
@@ -168,6 +169,7 @@ class BlockCache:
         locks.after_fork()
         self._mutex = threading.Lock()
         self._flights = SingleFlight()
+        self._fetcher.after_fork()
         self._budget.after_fork()
         self._catalog.after_fork()
         for file in self._open_files.values():
@@ -231,7 +233,7 @@ class BlockCache:
         file = self._open_file(object_id)
         try:
             deadline = time.monotonic() + self._deadline
-            file.ensure(0, file.blocks, read_range, purpose, deadline, most=max(1, GET // file.block_size))
+            self._fetcher.fetch_all(file, read_range, purpose, deadline)
             fd = file.descriptor(os.O_RDONLY | os.O_CLOEXEC)
             self._locks.pin(fd)
             return fd

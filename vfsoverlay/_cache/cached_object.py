@@ -11,9 +11,12 @@ from typing import Final
 from vfsoverlay import _real
 from vfsoverlay._cache import blocks
 from vfsoverlay._cache.budget import DiskFull
+from vfsoverlay._cache.fetcher import Fetcher
 from vfsoverlay._cache.memory_reader import MemoryReader
-from vfsoverlay._cache.object_file import ObjectFile, WaitedTooLong
+from vfsoverlay._cache.object_file import ObjectFile, Ticket, WaitedTooLong
 from vfsoverlay._cache.read_range import FULL, ReadRange
+from vfsoverlay._cache.readahead import Readahead
+from vfsoverlay._metrics import Metrics
 
 _O_PATH: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC
 
@@ -73,7 +76,7 @@ class CachedObject(ABC):
 class LargeHandle(CachedObject):
     """A handle on an ``ObjectFile``: blocks arrive as they are read."""
 
-    __slots__ = ("_deadline", "_file", "_read_range", "_release")
+    __slots__ = ("_ahead", "_deadline", "_fetcher", "_file", "_metrics", "_read_range", "_release", "_ticket")
 
     def __init__(
         self,
@@ -81,6 +84,8 @@ class LargeHandle(CachedObject):
         file: ObjectFile,
         read_range: ReadRange,
         *,
+        fetcher: Fetcher,
+        metrics: Metrics,
         deadline: float,
         complete: Callable[[], int],
         release: Callable[[], object],
@@ -90,10 +95,16 @@ class LargeHandle(CachedObject):
         self._read_range = read_range
         self._deadline = deadline
         self._release: Callable[[], object] | None = release
+        self._fetcher = fetcher
+        self._metrics = metrics
+        self._ahead = Readahead()
+        self._ticket = Ticket()
 
     def _read_disk(self, offset: int, buffer: memoryview) -> bool:
         file = self._file
         first, last = blocks.covering(offset, offset + len(buffer), file.block_size)
+        if not file.sealed:
+            self._read_ahead(offset, offset + len(buffer))
         if not file.is_ready(first, last):
             try:
                 deadline = time.monotonic() + self._deadline
@@ -103,12 +114,29 @@ class LargeHandle(CachedObject):
         # Short if somebody truncated the data file underneath: the bytes are still to be had, only not from there.
         return file.read_into(offset, buffer) == len(buffer)
 
+    def _read_ahead(self, start: int, stop: int) -> None:
+        plan = self._ahead.on_read(start, stop)
+        if plan is None:
+            return
+        file = self._file
+        if self._ticket.cancelled:
+            # A fetch failed, or an earlier run ended: this run has a ticket of its own.
+            self._ticket = Ticket()
+        first, last = blocks.covering(plan.start, min(plan.stop, self.size), file.block_size)
+        most = max(1, plan.get // file.block_size)
+        reached = self._fetcher.start_range(file, first, last, most, self._read_range, self._ticket)
+        self._ahead.planned(reached * file.block_size if reached < last else plan.stop)
+
     def placeholder(self) -> int:
         return self._file.descriptor(_O_PATH)
 
     def close(self) -> None:
         release, self._release = self._release, None
         if release is not None:
+            self._ticket.cancelled = True
+            self._ahead.end_run()
+            if self._ahead.wasted:
+                self._metrics.add("bytes.wasted", self._ahead.wasted)
             release()
 
 

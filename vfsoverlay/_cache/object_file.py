@@ -33,6 +33,19 @@ class WaitedTooLong(Exception):  # noqa: N818 - a condition that never leaves th
     """Another process has held the wanted blocks beyond the deadline; the caller fetches for itself."""
 
 
+class Abandoned(Exception):  # noqa: N818 - a condition that never leaves this room
+    """Nobody wants the rest of this fetch any more."""
+
+
+class Ticket:
+    """Lets the one who started a fetch call it off; shared by all fetches of one purpose."""
+
+    __slots__ = ("cancelled",)
+
+    def __init__(self) -> None:
+        self.cancelled = False
+
+
 class Claim:
     """Blocks *first* to *last* (exclusive) that only the holder of this claim may fetch."""
 
@@ -48,7 +61,7 @@ class ObjectFile:
     """The data file and map of one object version, shared by all handles of the process."""
 
     __slots__ = (
-        "_budget", "_condition", "_local", "_locks", "_map",
+        "_budget", "_claims", "_closing", "_condition", "_local", "_locks", "_map",
         "block_size", "blocks", "data_fd", "references", "sealed",
     )  # fmt: skip
 
@@ -61,6 +74,8 @@ class ObjectFile:
         self.block_size = presence.header.block_size
         self.sealed = sealed
         self.references = 0
+        self._claims = 0
+        self._closing = False
         self._local = bytearray([_READY if sealed else _UNKNOWN]) * self.blocks
         self._condition = threading.Condition(threading.Lock())
 
@@ -104,31 +119,52 @@ class ObjectFile:
         while True:
             with self._condition:
                 at = self._local.find(_UNKNOWN, at, last)
-                if at < 0:
+                if at < 0 or self._closing:
                     return None
+                self._claims += 1
                 stop = at + blocks.run_length(self._local, _UNKNOWN, at, min(last, at + most))
                 self._local[at:stop] = bytes([_CLAIMED]) * (stop - at)
             # Without the lock, so that blocks of a GET in another process are used while it still runs.
-            self._adopt(at, stop, (PRESENT,))
-            claim, at = self._lock(at, stop)
+            claim = None
+            try:
+                self._adopt(at, stop, (PRESENT,))
+                claim, go_on = self._lock(at, stop)
+            finally:
+                if claim is None:
+                    self._end(at, stop)
             if claim is not None:
                 return claim
+            at = go_on
 
-    def fetch(self, claim: Claim, read_range: ReadRange, purpose: Purpose) -> None:
-        """Bring the blocks of *claim* to disk, and end the claim whatever happens."""
+    def unclaimed(self) -> int:
+        """How many blocks nobody in this process has or is fetching."""
+        return self._local.count(_UNKNOWN)
+
+    def give_up(self, claim: Claim) -> None:
+        """End *claim*; what is missing of it may be claimed again."""
+        claim.held.release()
+        self._end(claim.first, claim.last)
+
+    def fetch(self, claim: Claim, read_range: ReadRange, purpose: Purpose, ticket: Ticket | None = None) -> None:
+        """Bring the blocks of *claim* to disk, and end the claim whatever happens.
+
+        Raises:
+            OSError: What *read_range* raised; blocks that came before stay.
+            DiskFull: The disk took no more.
+            Abandoned: *ticket* was cancelled.
+        """
         try:
             # Between the look at the map and the lock, another process may have fetched them.
             self._adopt(claim.first, claim.last, (PRESENT, DOUBTED))
             at = claim.first
             while (at := self._local.find(_CLAIMED, at, claim.last)) >= 0:
                 stop = at + blocks.run_length(self._local, _CLAIMED, at, claim.last)
-                self._fetch_run(at, stop, read_range, purpose)
+                self._fetch_run(at, stop, read_range, purpose, ticket or Ticket())
                 at = stop
+            if not self.sealed and self.is_ready(0, self.blocks):
+                self._seal()
         finally:
-            self._set(claim.first, claim.last, _CLAIMED, _UNKNOWN)
-            claim.held.release()
-        if not self.sealed and self.is_ready(0, self.blocks):
-            self._seal()
+            self.give_up(claim)
 
     def read_into(self, offset: int, buffer: memoryview) -> int:
         """Fill *buffer* from the data file at *offset*; short only if somebody truncated the file."""
@@ -145,16 +181,20 @@ class ObjectFile:
         return _real.open(_by_descriptor(self.data_fd), flags)
 
     def close(self) -> None:
-        """Close both files."""
-        fd, self.data_fd = self.data_fd, -1
-        if fd >= 0:
-            _real.close(fd)
-            self._map.close()
+        """Close both files, once the last claim has ended: a late write must not meet a number that was used again."""
+        with self._condition:
+            self._closing = True
+            if self._claims or self.data_fd < 0:
+                return
+            fd, self.data_fd = self.data_fd, -1
+        _real.close(fd)
+        self._map.close()
 
     def after_fork(self) -> None:
         """In the child: the parent's threads, who hold the claims, are not here; their locks still count."""
         self._condition = threading.Condition(threading.Lock())
         self._local = self._local.replace(bytes([_CLAIMED]), bytes([_UNKNOWN]))
+        self._claims = 0
 
     def publish(self, first: int, checksums: list[int]) -> None:
         """Blocks from *first* on are in the data file; called by the holder of their claim."""
@@ -165,6 +205,15 @@ class ObjectFile:
         with self._condition:
             self._local[first:last] = self._local[first:last].replace(bytes([old]), bytes([new]))
             self._condition.notify_all()
+
+    def _end(self, first: int, last: int) -> None:
+        with self._condition:
+            self._local[first:last] = self._local[first:last].replace(bytes([_CLAIMED]), bytes([_UNKNOWN]))
+            self._claims -= 1
+            self._condition.notify_all()
+            if self._claims or not self._closing:
+                return
+        self.close()
 
     def _adopt(self, first: int, last: int, believed: tuple[int, ...]) -> None:
         """Make claimed blocks ready that are on disk already and match their checksum."""
@@ -201,17 +250,16 @@ class ObjectFile:
             if taken > start and (held := try_acquire(self._locks, path, start, taken - start)):
                 stop = taken
         if held is None:
-            self._set(start, last, _CLAIMED, _UNKNOWN)
             return None, go_on
         self._set(stop, last, _CLAIMED, _UNKNOWN)
         return Claim(start, stop, held), stop
 
-    def _fetch_run(self, first: int, last: int, read_range: ReadRange, purpose: Purpose) -> None:
+    def _fetch_run(self, first: int, last: int, read_range: ReadRange, purpose: Purpose, ticket: Ticket) -> None:
         """Fetch claimed blocks; if the disk takes no more, make room once and fetch what is left."""
         for is_last_try in (False, True):
             start, stop = blocks.span(first, last, self.size, self.block_size)
             self._budget.reserve(stop - start)
-            sink = _BlockSink(self, first, start)
+            sink = _BlockSink(self, first, start, ticket)
             try:
                 read_range(start, stop, sink, purpose)
             finally:
@@ -247,18 +295,21 @@ class ObjectFile:
 
 
 class _BlockSink:
-    """Writes a body to the data file and publishes each block as it becomes whole; never raises."""
+    """Writes a body to the data file and publishes each block as it becomes whole; raises only ``Abandoned``."""
 
-    __slots__ = ("_checksum", "_file", "block", "error", "offset")
+    __slots__ = ("_checksum", "_file", "_ticket", "block", "error", "offset")
 
-    def __init__(self, file: ObjectFile, block: int, offset: int) -> None:
+    def __init__(self, file: ObjectFile, block: int, offset: int, ticket: Ticket) -> None:
         self._file = file
+        self._ticket = ticket
         self.block = block
         self._checksum = 0
         self.offset = offset
         self.error: OSError | None = None
 
     def __call__(self, piece: memoryview) -> None:
+        if self._ticket.cancelled:
+            raise Abandoned
         if self.error is None:
             try:
                 write_all(self._file.data_fd, piece, self.offset)

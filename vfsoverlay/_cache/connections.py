@@ -1,0 +1,64 @@
+"""How many GETs are worth having in flight: grown while the total rate grows with it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Final
+
+#: Where the number begins, and its ceiling (measured: beyond 24-32 connections nothing grows but CPU and memory).
+FIRST: Final = 16
+MOST: Final = 32
+
+#: A step up must raise the total rate by this factor to be kept; less is noise, and CPU time.
+_GAIN: Final = 1.2
+
+#: Seconds after which a settled number is tried again, since networks change.
+_TRY_AGAIN: Final = 10.0
+
+
+class Connections:
+    """A number that adapts to what the network and this machine can do.
+
+    While each GET keeps its rate when there are more of them, the network is the limit of one
+    connection and more help; once rates fall in proportion, they only share what there is.
+    """
+
+    __slots__ = ("_mutex", "_rates", "_settled_at", "_total", "limit", "rate")
+
+    def __init__(self) -> None:
+        self.limit = FIRST
+        self.rate = 0.0
+        """Bytes a second over all connections, as last observed; 0: not yet."""
+        self._mutex = threading.Lock()
+        self._rates: list[float] = []
+        self._total = 0.0
+        self._settled_at = 0.0
+
+    def observe(self, size: int, seconds: float, in_flight: int) -> None:
+        """One GET of *size* bytes took *seconds* while *in_flight* were under way, itself included."""
+        with self._mutex:
+            rate = size / max(seconds, 1e-6)
+            self.rate = rate * in_flight if not self.rate else 0.8 * self.rate + 0.2 * rate * in_flight
+            # Only a full house tells what this number of connections can do.
+            if in_flight < self.limit * 3 // 4 or self._is_settled():
+                return
+            self._rates.append(rate)
+            if len(self._rates) >= self.limit // 2:
+                self._judge(self.limit * sum(self._rates) / len(self._rates))
+                self._rates.clear()
+
+    def _is_settled(self) -> bool:
+        return bool(self._settled_at) and time.monotonic() - self._settled_at < _TRY_AGAIN
+
+    def _judge(self, total: float) -> None:
+        if total > self._total * _GAIN:
+            self._total = total
+            if self.limit < MOST:
+                self.limit = min(MOST, self.limit * 2)
+                self._settled_at = 0.0
+                return
+        elif self.limit > FIRST and total < self._total:
+            self.limit = max(FIRST, self.limit // 2)
+        self._total = total
+        self._settled_at = time.monotonic()

@@ -1,0 +1,106 @@
+"""Fetches of an object file in the background: readahead, whole objects over many connections, promotion."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from vfsoverlay._cache.budget import DiskFull
+from vfsoverlay._cache.connections import Connections
+from vfsoverlay._cache.object_file import Abandoned, Claim, ObjectFile, Ticket
+from vfsoverlay._cache.read_range import ReadRange
+from vfsoverlay._cache.workers import Workers
+from vfsoverlay._metrics import Purpose
+
+_MIB: Final = 1024**2
+
+#: Bytes of one GET: below, round trips dominate; above, nothing is gained and a broken one costs more.
+SMALLEST_GET: Final = 1 * _MIB
+LARGEST_GET: Final = 8 * _MIB
+
+
+class Fetcher:
+    """The background threads of one cache, and how many of them are worth having."""
+
+    __slots__ = ("connections", "workers")
+
+    def __init__(self) -> None:
+        self.connections = Connections()
+        self.workers = Workers(lambda: self.connections.limit)
+
+    def fetch(self, file: ObjectFile, claim: Claim, read_range: ReadRange, purpose: Purpose, ticket: Ticket) -> None:
+        """Fetch *claim* in this thread and learn from how long it took."""
+        size = min((claim.last - claim.first) * file.block_size, file.size)
+        begun = time.monotonic()
+        file.fetch(claim, read_range, purpose, ticket)
+        self.connections.observe(size, time.monotonic() - begun, max(1, self.workers.busy))
+
+    def start_range(
+        self, file: ObjectFile, first: int, last: int, most: int, read_range: ReadRange, ticket: Ticket
+    ) -> int:
+        """Begin to fetch what is missing of blocks *first* to *last*, as far as there is room.
+
+        Returns:
+            The block up to which everything is on disk or under way.
+        """
+        while self.workers.has_room():
+            claim = file.claim(first, last, most)
+            if claim is None:
+                return last
+            if not self._start(file, claim, read_range, "readahead", ticket):
+                file.give_up(claim)
+                return claim.first
+            first = claim.last
+        return first
+
+    def fetch_all(self, file: ObjectFile, read_range: ReadRange, purpose: Purpose, deadline: float) -> None:
+        """Fetch everything that is missing over many connections; raises as ``ObjectFile.ensure``."""
+        ticket = Ticket()
+        most = self._blocks_of_get(file)
+        try:
+            while (claim := file.claim(0, file.blocks, most)) is not None:
+                self._recruit(file, read_range, purpose, most, ticket)
+                self.fetch(file, claim, read_range, purpose, ticket)
+            # What is left is under way elsewhere; what failed there is tried here, and raises here.
+            file.ensure(0, file.blocks, read_range, purpose, deadline, most=most)
+        finally:
+            ticket.cancelled = True
+
+    def start_all(self, file: ObjectFile, read_range: ReadRange, ticket: Ticket) -> None:
+        """Begin to fetch everything that is missing, for readers who go on meanwhile (promotion)."""
+        self._recruit(file, read_range, "promotion", self._blocks_of_get(file), ticket)
+
+    def _recruit(self, file: ObjectFile, read_range: ReadRange, purpose: Purpose, most: int, ticket: Ticket) -> None:
+        """Let as many threads as there is room for fetch *file* until nothing is left."""
+
+        def work() -> None:
+            while not ticket.cancelled and (claim := file.claim(0, file.blocks, most)) is not None:
+                if not self._quietly(file, claim, read_range, purpose, ticket):
+                    return
+                # The number of connections may have grown meanwhile.
+                self._recruit(file, read_range, purpose, most, ticket)
+
+        for _ in range(file.unclaimed() // most):
+            if not self.workers.try_start(work):
+                return
+
+    def _start(self, file: ObjectFile, claim: Claim, read_range: ReadRange, purpose: Purpose, ticket: Ticket) -> bool:
+        return self.workers.try_start(lambda: self._quietly(file, claim, read_range, purpose, ticket))
+
+    def _quietly(self, file: ObjectFile, claim: Claim, read_range: ReadRange, purpose: Purpose, ticket: Ticket) -> bool:
+        try:
+            self.fetch(file, claim, read_range, purpose, ticket)
+        except (OSError, DiskFull, Abandoned):
+            # The claim is free again: a reader who needs these blocks fetches them itself, and meets the failure.
+            ticket.cancelled = True
+            return False
+        return True
+
+    def _blocks_of_get(self, file: ObjectFile) -> int:
+        share = file.size // self.connections.limit
+        return max(1, min(max(share, SMALLEST_GET), LARGEST_GET) // file.block_size)
+
+    def after_fork(self) -> None:
+        """In the child: begin with new threads."""
+        self.connections = Connections()
+        self.workers.after_fork()
