@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Collection, Sequence
@@ -166,9 +167,11 @@ class DirectoryBucket(Bucket):
             prefix, directory = pending.pop()
             with _real.scandir(directory) as entries:
                 for entry in entries:
-                    if entry.is_dir():
+                    if not _is_text(entry.name):
+                        continue  # not UTF-8, so it cannot be a key
+                    if entry.is_dir(follow_symlinks=False):  # a link may lead back up
                         pending.append((f"{prefix}{entry.name}/", entry.path))
-                    elif entry.is_file() and entry.name.isprintable():
+                    elif entry.is_file():
                         found[prefix + entry.name] = _stat_object(entry.path, entry.stat())
         with self._lock:
             kept = {k: o for k, o in self._objects.items() if isinstance(o.content, BytesContent)}
@@ -201,13 +204,14 @@ class DirectoryBucket(Bucket):
         with self._lock:
             gone = super().delete(key, version_id)
             if gone is not None and isinstance(gone.content, FileContent):
-                _real.unlink(gone.content.path)
+                with contextlib.suppress(FileNotFoundError):  # deleted behind the server's back
+                    _real.unlink(gone.content.path)
             return gone
 
     def _fits(self, key: str) -> bool:
         """Whether *key* can be the path of a file beside those that are there."""
         parts = key.split("/")
-        if any(part in ("", ".", "..") or len(part.encode()) > 255 or not part.isprintable() for part in parts):
+        if "\0" in key or any(part in ("", ".", "..") or len(part.encode()) > 255 for part in parts):
             return False
         parents = ["/".join(parts[:n]) for n in range(1, len(parts))]
         return not _is_directory(f"{self._directory}/{key}") and not any(parent in self._objects for parent in parents)
@@ -230,6 +234,14 @@ def _stat_object(path: str, stat: stat_result) -> StoredObject:
     identity = f"{stat.st_ino}.{stat.st_size}.{stat.st_mtime_ns}"
     etag = md5(identity.encode()).hexdigest() + "-1"
     return StoredObject(FileContent(path, stat.st_size), etag=etag, last_modified=stat.st_mtime)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_directory(path: str) -> bool:

@@ -95,6 +95,11 @@ class Fault(NamedTuple):
         return cls("stall", {"stall_after": after, "stall_seconds": seconds}, **when)
 
     @classmethod
+    def hold(cls, gate: threading.Event, **when: Unpack[When]) -> Fault:
+        """Do not answer until *gate* is set, which lets a test decide what happens meanwhile."""
+        return cls("hold", {"gate": gate}, **when)
+
+    @classmethod
     def wrong_content_range(cls, shift: int = 1, **when: Unpack[When]) -> Fault:
         """Answer a ranged GET with a ``Content-Range`` that lies *shift* bytes further on."""
         return cls("content-range", {"shift": shift}, **when)

@@ -15,7 +15,7 @@ Authorization = Literal["none", "header", "query"]
 
 
 class RequestRecord:
-    """One request and its answer; written when the answer is decided, just before it is sent."""
+    """One request and its answer; what concerns the answer is filled in just before it is sent."""
 
     __slots__ = (
         "authorization", "bucket", "bytes_sent", "headers", "key", "method", "purpose", "query", "status", "time",
@@ -40,7 +40,7 @@ class RequestRecord:
             else "none"
         )
         self.status = 0
-        """HTTP status of the answer; 0 when the connection was cut before it."""
+        """HTTP status of the answer; 0 before it, and when the connection was reset instead."""
         self.bytes_sent = 0
         """Bytes of the body; what was announced until it is sent, then what really went out."""
 
@@ -67,7 +67,7 @@ class RequestLog:
     """The last *keep* requests of a server, oldest first; safe to read while it serves."""
 
     def __init__(self, keep: int) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._records: deque[RequestRecord] = deque(maxlen=keep)
         self._total = 0
 
@@ -76,6 +76,18 @@ class RequestLog:
         with self._lock:
             self._records.append(record)
             self._total += 1
+            self._lock.notify_all()
+
+    def wait_for(self, count: int, timeout: float = 10.0) -> None:
+        """Wait until *count* requests have arrived since the last ``reset()``.
+
+        Raises:
+            TimeoutError: They have not after *timeout* seconds.
+        """
+        with self._lock:
+            if not self._lock.wait_for(lambda: self._total >= count, timeout):
+                msg = f"only {self._total} of {count} requests arrived in {timeout} s"
+                raise TimeoutError(msg)
 
     def __len__(self) -> int:
         """How many requests came since the last ``reset()``, also those no longer kept."""

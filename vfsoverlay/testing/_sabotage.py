@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+
 from vfsoverlay.testing._faults import Fault
 from vfsoverlay.testing._message import Delivery, Request, Response
+
+
+def hold(faults: list[Fault], closing: threading.Event) -> None:
+    """Wait until the gates of *faults* are open, or the server closes."""
+    for fault in faults:
+        if fault.kind == "hold":
+            gate: threading.Event = fault.settings["gate"]
+            # Two events cannot be waited for at once; a glance at the other one now and then will do.
+            while not gate.wait(0.05) and not closing.is_set():
+                pass
 
 
 def spoil_request(request: Request, faults: list[Fault]) -> None:

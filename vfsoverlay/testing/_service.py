@@ -20,11 +20,11 @@ from vfsoverlay.testing._object_reads import read_object
 from vfsoverlay.testing._object_writes import NAMESPACE, XML_HEADERS
 from vfsoverlay.testing._objects import BytesContent, StoredObject, http_date, iso_date
 from vfsoverlay.testing._request_log import RequestLog, RequestPurpose, RequestRecord, purpose_of
-from vfsoverlay.testing._sabotage import spoil_request, spoil_response
+from vfsoverlay.testing._sabotage import hold, spoil_request, spoil_response
 from vfsoverlay.testing._sigv4 import Credentials, Signature, verify
 
 #: ``bucket.s3.anything`` and ``bucket.localhost``: hosts whose first labels are a bucket.
-_VIRTUAL_HOST: Final = re.compile(r"(.+?)\.(?:s3[.-].*|localhost)")
+_VIRTUAL_HOST: Final = re.compile(r"(?!s3\.)(.+?)\.(?:s3[.-].*|localhost)")
 
 _ACTION_OF: Final[dict[RequestPurpose, str]] = {
     "list": "list", "get": "get", "put": "put", "delete": "delete", "other": "list",
@@ -46,29 +46,31 @@ class S3Service:
         self.latency = 0.0
         self.bandwidth = 0.0
         self.clock_offset = 0.0
-        self.make_bucket: Callable[[str], object]
+        self.make_bucket: Callable[[str, str], object]
         self.crashes: list[Exception] = []
         self._closing = closing
         self._uploads = MultipartUploads()
         self._request_ids = itertools.count(1)
 
     def answer(self, request: Request) -> Response:
-        """The answer to *request*, logged, late and spoilt as told."""
+        """The answer to *request*, logged, late and spoilt as told; the log has its status before it is sent."""
         host = request.headers.get("host", "").rpartition(":")[0] or request.headers.get("host", "")
         match = _VIRTUAL_HOST.fullmatch(host)
         request.address(match[1] if match else "")
         purpose = purpose_of(request)
         record = RequestRecord(request, purpose, time.time())
         faults = self.faults.take(request, purpose)
+        self.log.append(record)
         if self.latency > 0:
             self._closing.wait(self.latency)
+        if faults:
+            hold(faults, self._closing)
         response = self._guarded_answer(request, purpose, faults)
         if faults or self.bandwidth:
             spoil_response(response, faults, self.bandwidth)
         record.status = 0 if response.delivery.reset == "before" else response.status
         record.bytes_sent = 0 if request.method == "HEAD" else len(response.body)
         response.note_sent = record.set_bytes_sent
-        self.log.append(record)
         return response
 
     def _guarded_answer(self, request: Request, purpose: RequestPurpose, faults: list[Fault]) -> Response:
@@ -119,18 +121,26 @@ class S3Service:
         bucket = self.buckets.get(request.bucket)
         if bucket is None:
             if request.method == "PUT" and not request.key and signature is not None:
-                self.make_bucket(request.bucket)
-                return Response(200, {"Location": f"/{request.bucket}"})
+                return self._create_bucket(request)
             raise S3Error("NoSuchBucket", BucketName=request.bucket)
         if signature is not None:
             self._check_region(bucket, signature)
         action = _ACTION_OF.get(purpose) or ("get" if request.key else "list")
         if not self._may(action, bucket, signature):
-            raise S3Error("AccessDenied")
+            raise S3Error("AccessDenied", headers={"x-amz-bucket-region": bucket.region})
         self._check_payer(bucket, signature, request)
         if request.key:
             return self._answer_object(bucket, request, may_list=self._may("list", bucket, signature))
         return self._answer_bucket(bucket, request)
+
+    def _create_bucket(self, request: Request) -> Response:
+        region = self.region
+        if request.body:
+            region = _object_writes.parse_xml(request.body).findtext("{*}LocationConstraint") or region
+            if region == "us-east-1":  # the oldest region has no name here
+                raise S3Error("InvalidLocationConstraint")
+        self.make_bucket(request.bucket, region)
+        return Response(200, {"Location": f"/{request.bucket}"})
 
     @staticmethod
     def _may(action: str, bucket: Bucket, signature: Signature | None) -> bool:
@@ -187,7 +197,6 @@ class S3Service:
         if "versions" in query:
             return _listing.list_versions(bucket, query)
         if "location" in query:
-            # The oldest region has no name here.
             region = "" if bucket.region == "us-east-1" else bucket.region
             return f"<LocationConstraint {NAMESPACE}>{region}</LocationConstraint>".encode()
         if "versioning" in query:

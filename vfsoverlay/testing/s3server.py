@@ -77,7 +77,7 @@ class S3Server:
         self._directory = None if directory is None else os.path.abspath(os.fspath(directory))
         self._closing = threading.Event()
         self._service = S3Service(region, self._closing, self.requests)
-        self._service.make_bucket = self.create_bucket
+        self._service.make_bucket = lambda name, region: self.create_bucket(name, region=region)
         self._service.latency = latency
         self._service.bandwidth = bandwidth
         self._lock = threading.Lock()
@@ -129,6 +129,9 @@ class S3Server:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        return f"<S3Server {self.url} {'listening' if self._listener else 'not listening'}>"
 
     def _accept(self) -> None:
         assert self._listener is not None

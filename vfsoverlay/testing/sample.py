@@ -7,7 +7,11 @@ documentation page that this project began from.
 from __future__ import annotations
 
 import os
-from typing import Final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from vfsoverlay.testing.s3server import S3Server
 
 #: The bucket that the example of the documentation page reads.
 SAMPLE_BUCKET: Final = "ryft-public-sample-data"
@@ -29,3 +33,13 @@ def sample_objects() -> dict[str, bytes]:
             with open(os.path.join(directory, name), "rb") as file:
                 objects[f"{prefix}/{name}"] = file.read()
     return objects
+
+
+@contextmanager
+def sample_server(*, public: bool = True, **arguments: Any) -> Iterator[S3Server]:
+    """An ``S3Server`` (with *arguments*) that serves the sample bucket, for anonymous reading if *public*."""
+    with S3Server(**arguments) as server:
+        server.create_bucket(SAMPLE_BUCKET, public=public)
+        for key, body in sample_objects().items():
+            server.put(SAMPLE_BUCKET, key, body)
+        yield server
