@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from vfsoverlay.cli import browse, run
+from vfsoverlay.cli import browse, cache, demo, doctor, run
 from vfsoverlay.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_MOUNTED
 from vfsoverlay.cli.program import Program, run_program
 from vfsoverlay.errors import MountError
@@ -26,7 +26,17 @@ def app(debug: bool) -> None:
     """Objects below an S3 prefix as read-only files: run programs on them, or look at them."""
 
 
-for _command in (run.run, browse.ls, browse.stat_command, browse.cat, browse.tree):
+for _command in (
+    run.run,
+    browse.ls,
+    browse.stat_command,
+    browse.cat,
+    browse.tree,
+    cache.cache,
+    doctor.doctor,
+    demo.demo,
+    demo.serve,
+):
     app.add_command(_command)
 
 

@@ -26,9 +26,10 @@ _COPY_BYTES = 1024**2
 @as_json
 @source_options
 def ls(targets: tuple[str, ...], is_long: bool, recursive: bool, human: bool, json: bool, **where: Any) -> None:
-    r"""List files; a name with a trailing slash is a directory.
+    r"""List files.
 
-    Control characters in names are printed as \xNN. With --json: a list of objects with "path",
+    A name with a trailing slash is a directory. Control characters in names are printed as \xNN. With
+    --json: a list of objects with "path",
     "type" ("file" or "directory"), "size" in bytes (0 for directories) and "modified".
     """
     with opened(targets, **where) as places:
@@ -74,7 +75,7 @@ def _row(path: str, status: os.stat_result) -> dict[str, Any]:
 @as_json
 @source_options
 def stat_command(targets: tuple[str, ...], json: bool, **where: Any) -> None:
-    """Show what os.stat() says about each file or directory.
+    """Show what os.stat() says about files.
 
     With --json: a list of objects with "path", "type", "size", "modified", "mode", "inode",
     "device", "uid" and "gid".
@@ -105,7 +106,7 @@ def _stat_row(place: Target) -> dict[str, Any]:
 @click.argument("targets", nargs=-1, required=True, metavar="URL|PATH...")
 @source_options
 def cat(targets: tuple[str, ...], **where: Any) -> None:
-    """Write the content of files to standard output, one after the other."""
+    """Write the content of files to stdout."""
     with opened(targets, **where) as places:
         for place in places:
             with open(place.path, "rb") as file:
@@ -119,7 +120,7 @@ def cat(targets: tuple[str, ...], **where: Any) -> None:
 @as_json
 @source_options
 def tree(target: str, level: int | None, json: bool, **where: Any) -> None:
-    """Draw a directory and all that is below it.
+    """Draw a directory and what is below it.
 
     With --json: nested objects with "name", "type", "size" (files) and "entries" (directories).
     """

@@ -15,7 +15,7 @@ from vfsoverlay.cli.targets import parse_mount, usage_errors
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="-- PROGRAM [ARG]...")
 @source_options
 def run(words: tuple[str, ...], mounts: tuple[str, ...], options: dict[str, Any]) -> Program:
-    """Run a Python program that sees the mounts as directories.
+    """Run a Python program that sees the mounts.
 
     PROGRAM is a script, a module (-m NAME), code (-c TEXT), any of them behind "python", or a command
     that is a Python script of this environment, such as pytest. It runs in this process: arguments,

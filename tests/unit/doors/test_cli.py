@@ -1,0 +1,322 @@
+"""The command ``vfsoverlay``: what it prints, its exit codes, and how its errors read."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import vfsoverlay
+from vfsoverlay.cli.app import app, main
+from vfsoverlay.cli.output import shown_name, shown_size, shown_time
+from vfsoverlay.cli.targets import parse_mount, parse_options
+from vfsoverlay.testing import S3Server
+from vfsoverlay.testing.sample import SAMPLE_BUCKET, sample_objects
+
+TREE = {"a.txt": b"alpha", "deep/b.bin": b"\0" * 2048, "deep/more/c": b"c", "new\nline": b"n"}
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    with S3Server() as running:
+        running.create_bucket("bucket", public=True)
+        running.create_bucket("private")
+        for key, body in TREE.items():
+            running.put("bucket", key, body, last_modified=1_600_000_000)
+        yield running
+
+
+@pytest.fixture
+def call(server: S3Server, capfd: pytest.CaptureFixture[str]) -> Call:
+    """Run the command in this process, pointed at the test server."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        code = main(words if words[0] in {"cache", "--help"} else [*words, "--anon", "--endpoint-url", server.url])
+        assert vfsoverlay.mounts() == ()
+        return (code, *capfd.readouterr())
+
+    return run
+
+
+def test_ls_lists_names(call: Call) -> None:
+    """Ls prints one name a line, directories with a slash, control characters so that they forge no line."""
+    assert call("ls", "s3://bucket/") == (0, "a.txt\ndeep/\nnew\\x0aline\n", "")
+
+
+def test_ls_long_and_recursive(call: Call) -> None:
+    """Ls -l -R -h shows sizes and times of everything below."""
+    code, out, _ = call("ls", "-l", "-R", "-h", "s3://bucket/deep/")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0] == "2.0 KiB  2020-09-13T12:26:40Z  b.bin"
+    assert lines[1].endswith("Z  more/")
+    assert lines[2] == "    1 B  2020-09-13T12:26:40Z  more/c"
+
+
+def test_ls_takes_files_and_paths_below_a_mount(call: Call) -> None:
+    """A target is a URL, of a file as well, or a path below a mount that --mount makes."""
+    assert call("ls", "s3://bucket/a.txt") == (0, "s3://bucket/a.txt\n", "")
+    assert call("ls", "/content/x/more", "--mount", "s3://bucket/deep/:/content/x") == (0, "c\n", "")
+
+
+def test_json_has_a_stable_shape(call: Call) -> None:
+    """--json prints one document, of the shape that --help promises."""
+    code, out, _ = call("ls", "--json", "s3://bucket/")
+    assert code == 0
+    assert json.loads(out)[0] == {
+        "path": "a.txt", "type": "file", "size": 5, "modified": "2020-09-13T12:26:40Z"
+    }  # fmt: skip
+    (row,) = json.loads(call("stat", "--json", "s3://bucket/deep/b.bin")[1])
+    assert set(row) == {"path", "type", "size", "modified", "mode", "inode", "device", "uid", "gid"}
+    assert (row["path"], row["size"], row["mode"]) == ("s3://bucket/deep/b.bin", 2048, "-r--r--r--")
+    root = json.loads(call("tree", "--json", "s3://bucket/deep/")[1])
+    assert root == {
+        "name": "s3://bucket/deep/",
+        "type": "directory",
+        "entries": [
+            {"name": "b.bin", "type": "file", "size": 2048},
+            {"name": "more", "type": "directory", "entries": [{"name": "c", "type": "file", "size": 1}]},
+        ],
+    }
+
+
+def test_stat_prints_attributes(call: Call) -> None:
+    """Stat shows size, time and mode of a directory and a file."""
+    code, out, _ = call("stat", "s3://bucket/deep/", "s3://bucket/a.txt")
+    assert code == 0
+    assert "s3://bucket/deep/\n  type      directory\n" in out
+    assert "s3://bucket/a.txt\n  type      file\n  size      5\n  modified  2020-09-13T12:26:40Z\n" in out
+
+
+def test_tree_draws_branches(call: Call) -> None:
+    """Tree draws what is below a directory, and counts it."""
+    code, out, _ = call("tree", "s3://bucket/")
+    assert code == 0
+    assert out.splitlines() == [
+        "s3://bucket/",
+        "├── a.txt",
+        "├── deep",
+        "│   ├── b.bin",
+        "│   └── more",
+        "│       └── c",
+        "└── new\\x0aline",
+        "",
+        "2 directories, 4 files",
+    ]
+    assert "more" not in call("tree", "-L", "1", "s3://bucket/")[1]
+
+
+def test_cat_writes_bytes(server: S3Server, tmp_path: Path) -> None:
+    """Cat writes exactly the bytes of the files, in order."""
+    words = ["cat", "s3://bucket/a.txt", "s3://bucket/deep/b.bin", "--anon", "--endpoint-url", server.url]
+    done = subprocess.run([sys.executable, "-m", "vfsoverlay", *words], capture_output=True, check=True)
+    assert done.stdout == TREE["a.txt"] + TREE["deep/b.bin"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["ls", "s3://bucket/absent"], 1, "vfsoverlay: No such file or directory: s3://bucket/absent\n"),
+        (["cat", "s3://bucket/deep/more/"], 1, "vfsoverlay: Is a directory: s3://bucket/deep/more/\n"),
+        (["ls", "s3://no-such-bucket/"], 3, "s3://no-such-bucket/"),
+        (["ls", "s3://private/"], 3, "s3://private/"),
+        (["ls", "s3x://bucket/"], 2, "s3x"),
+        (["ls", "/content/x", "-m", "s3://bucket/deep:/content/x"], 2, "must end in a trailing slash"),
+        (["ls", "s3://bucket/", "-o", "cache_sise=1GiB"], 2, "did you mean 'cache_size'?"),
+        (["ls", "s3://bucket/", "-o", "cache_size"], 2, "NAME=VALUE"),
+        (["cache", "evict", "much"], 2, "not a size"),
+        (["cache", "--cache-dir", "/dev/null/x", "info"], 1, "cache directory cannot be used"),
+    ],
+)
+def test_errors_are_one_message(words: list[str], code: int, message: str, call: Call) -> None:
+    """An error is told in one message without a traceback, and by the documented exit code."""
+    found, out, err = call(*words)
+    assert (found, out) == (code, "")
+    assert message in err
+    assert "Traceback" not in err
+    assert "vfsoverlay-command-line" not in err
+
+
+def test_debug_shows_the_traceback(server: S3Server) -> None:
+    """--debug lets the error through."""
+    with pytest.raises(FileNotFoundError):
+        main(["--debug", "ls", "s3://bucket/absent", "--anon", "--endpoint-url", server.url])
+
+
+def test_a_closed_pipe_is_no_crash(server: S3Server) -> None:
+    """A reader that goes away ends the command quietly."""
+    command = f"{sys.executable} -m vfsoverlay cat s3://bucket/deep/b.bin --anon --endpoint-url {server.url} | true"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+def test_an_interrupt_ends_serving(tmp_path: Path) -> None:
+    """Serve prints its URL, serves the directory, and Ctrl-C ends it without a traceback."""
+    (tmp_path / "bucket").mkdir()
+    (tmp_path / "bucket" / "key").write_text("served")
+    command = [sys.executable, "-m", "vfsoverlay", "serve", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as serving:
+        assert serving.stdout is not None
+        url = serving.stdout.readline().strip()
+        with vfsoverlay.mount("s3://bucket/", "/content/x", endpoint_url=url, anon=True):
+            assert Path("/content/x/key").read_text() == "served"
+        serving.send_signal(signal.SIGINT)
+        assert serving.communicate(timeout=10) == ("", "")
+    assert serving.returncode == 0
+
+
+def test_an_interrupt_of_a_listing_is_130(server: S3Server) -> None:
+    """Ctrl-C while a command waits for the store ends it with code 130 and one line."""
+    with S3Server(latency=30) as slow:
+        slow.create_bucket("bucket", public=True)
+        command = [sys.executable, "-m", "vfsoverlay", "ls", "s3://bucket/", "--anon", "--endpoint-url", slow.url]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as waiting:
+            while not slow._connections:  # the command has connected, and waits for an answer
+                assert waiting.poll() is None
+            waiting.send_signal(signal.SIGINT)
+            _, err = waiting.communicate(timeout=10)
+    assert (waiting.returncode, err) == (130, "\nvfsoverlay: interrupted\n")
+
+
+def test_run_mounts_for_a_program(server: S3Server, tmp_path: Path) -> None:
+    """Run mounts, then runs the program, whose exit status is its own; the program may lie on the mount."""
+    server.put(
+        "bucket", "deep/script.py", "import os, sys\nprint(open('/content/x/more/c').read(), sys.argv[1:])\nsys.exit(5)"
+    )
+    words = ["run", "--anon", "--endpoint-url", server.url, "--mount", "s3://bucket/deep/:/content/x", "--"]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "vfsoverlay", *words, "/content/x/script.py", "--mount", "y"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (5, "c ['--mount', 'y']\n", "")
+    server.delete("bucket", "deep/script.py")
+
+
+@pytest.mark.parametrize("words", [["/bin/ls"], ["missing.py"], []])
+def test_run_refuses_what_would_not_see_the_mounts(words: list[str]) -> None:
+    """A program that cannot run in this process is a usage error."""
+    assert main(["run", "--", *words]) == 2
+
+
+def test_the_cache_can_be_looked_after(call: Call, tmp_path: Path) -> None:
+    """Cache info, check, evict and clear tell what is there and make it smaller."""
+    assert call("cat", "s3://bucket/a.txt", "-o", f"cache_dir={tmp_path}")[0] == 0
+    cache = ("cache", "--cache-dir", str(tmp_path))
+    info = json.loads(call(*cache, "info", "--json")[1])
+    assert (info["directory"], info["objects"]) == (str(tmp_path), 1)
+    assert call(*cache, "check") == (0, "1 objects checked, 0 wrong\n", "")
+    assert call(*cache, "evict", "1")[0] == 0
+    assert call(*cache, "clear", "--json") == (0, '{\n  "freed": 0\n}\n', "")
+    assert "objects    0\n" in call(*cache, "info", "-h")[1]
+
+
+def test_a_damaged_cache_is_told(call: Call, tmp_path: Path) -> None:
+    """Cache check names what is wrong, in JSON as well, and exits with 1."""
+    assert call("cat", "s3://bucket/a.txt", "-o", f"cache_dir={tmp_path}")[0] == 0
+    (data,) = tmp_path.rglob("*.data")
+    status = data.stat()
+    data.chmod(0o600)
+    data.write_bytes(b"ALPHA")
+    data.chmod(0o400)
+    os.utime(data, ns=(status.st_atime_ns, status.st_mtime_ns))
+    code, out, _ = call("cache", "--cache-dir", str(tmp_path), "check", "--json")
+    report = json.loads(out)
+    # Its time of change shows the damage, so it would be compared with its checksum before it is served.
+    assert (code, report["objects"], len(report["problems"])) in {(1, 1, 1), (0, 1, 0)}
+
+
+def test_doctor_examines(call: Call, tmp_path: Path) -> None:
+    """Doctor tells what works and what does not, and exits with 1 if something is wrong."""
+    code, out, _ = call("doctor", "s3://bucket/", "-o", f"cache_dir={tmp_path}")
+    assert code == 0
+    assert all(line.startswith("ok ") for line in out.splitlines())
+    assert "4 objects, 2.0 KiB" in out
+    code, out, _ = call("doctor", "--json", "s3://no-such-bucket/")
+    found = {finding["subject"]: finding["is_fine"] for finding in json.loads(out)}
+    assert code == 1
+    assert found == {"python": True, "cache": True, "credentials": True, "s3://no-such-bucket/": False}
+
+
+def test_the_demo_needs_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """Demo lists and reads the sample, from a server of its own, and tells what was fetched."""
+    assert main(["demo"]) == 0
+    out = capfd.readouterr().out
+    assert "esRedditJson4\n" in out
+    assert '{"date": "2012-01-01", "precipitation": 0.0' in out
+    assert "fetched: 2 requests, 40.1 KiB" in out
+
+
+def test_the_demo_takes_a_bucket(call: Call) -> None:
+    """Demo shows another bucket if one is named."""
+    code, out, _ = call("demo", "s3://bucket/")
+    assert code == 0
+    assert "4 names" not in out
+    assert "    alpha\n" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "root_dir"),
+    [
+        ("s3://b/p/:/content/x", "s3://b/p/", "/content/x"),
+        ("s3://b/p/", "s3://b/p/", "/data/p"),
+        ("s3://b/", "s3://b/", "/data/b"),
+        ("file:///a:/b/:/content", "file:///a:/b/", "/content"),
+    ],
+)
+def test_a_mount_is_source_and_path(text: str, source: str, root_dir: str) -> None:
+    """SRC:PATH is split at the last ``:/``; without a path the default one is taken."""
+    found = parse_mount(text, {"anon": True})
+    assert (found.source, found.root_dir, found.options) == (source, root_dir, {"anon": True})
+
+
+def test_options_are_json_or_text() -> None:
+    """NAME=VALUE is JSON where it is JSON, octal for permission bits, and a text otherwise."""
+    texts = ["cache_size=20GiB", "deadline=5", "requester_pays=true", "file_mode=0640", 'storage_options={"key": "k"}']
+    assert parse_options(texts, {"anon": None, "profile": "p"}) == {
+        "profile": "p", "cache_size": "20GiB", "deadline": 5, "requester_pays": True, "file_mode": 0o640,
+        "storage_options": {"key": "k"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("size", "human"),
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (5 * 1024**3, "5.0 GiB"), (1024**6, "1048576.0 TiB")],
+)
+def test_sizes_have_units(size: int, human: str) -> None:
+    """Sizes for people are rounded to a unit of 1024 bytes; others are exact."""
+    assert (shown_size(size, human=True), shown_size(size, human=False)) == (human, str(size))
+
+
+def test_names_stay_on_their_line() -> None:
+    """Control characters of names are shown by their number, and times are in UTC."""
+    assert shown_name("a\x1b[2Jb\x85") == "a\\x1b[2Jb\\x85"
+    assert shown_time(0) == "1970-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("name", ["", *app.commands])
+def test_every_command_helps(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """--help fits into 80 columns and exits with 0."""
+    assert main([*name.split(), "--help"]) == 0
+    out = capfd.readouterr().out
+    assert out.startswith("Usage: vfsoverlay")
+    assert max(map(len, out.splitlines())) <= 80
+    assert "..." not in out.partition("Commands:")[2]
+
+
+def test_the_sample_is_what_the_example_expects() -> None:
+    """The sample has the names of the seed's example, is valid, and stays small."""
+    objects = sample_objects()
+    assert SAMPLE_BUCKET == "ryft-public-sample-data"
+    assert [key for key in objects if key.startswith("esRedditJson/")] == [
+        f"esRedditJson/esRedditJson{n}" for n in (1, 2, 3, 4)
+    ]
+    assert sum(len(objects[f"esRedditJson/esRedditJson{n}"].splitlines()) for n in (1, 2, 3, 4)) == 1461
+    assert sum(map(len, objects.values())) < 1_000_000
