@@ -57,7 +57,7 @@ def build_snapshot(
         OSError: What ``list_pages`` raises, and failures of the disk. Nothing is left behind then.
     """
     asked_at = time.time_ns()
-    home = _Home(directory, identity)
+    home = SnapshotHome(directory, identity)
     with home.locked():
         oldest = asked_at - int(reuse_listing * 1e9)
         found = home.find(oldest, max_objects, max_object_size)
@@ -91,7 +91,7 @@ def refresh_snapshot(
     be in. Directories in which no name came or went keep their mtime. The other arguments and the
     errors are those of ``build_snapshot``.
     """
-    home = _Home(snapshot.path.rpartition("/")[0], snapshot.info["identity"])
+    home = SnapshotHome(snapshot.path.rpartition("/")[0], snapshot.info["identity"])
     while path and not isinstance(snapshot.lookup(path), DirectoryNode):
         path = path.rpartition("/")[0]
     below = f"{snapshot.prefix}{path}/" if path else snapshot.prefix
@@ -118,10 +118,10 @@ def find_reusable(
     directory: str, identity: str, *, max_age: float, max_objects: int, max_object_size: int
 ) -> Snapshot | None:
     """Open the newest sound snapshot that was listed at most *max_age* seconds ago and is within the limits."""
-    return _Home(directory, identity).find(time.time_ns() - int(max_age * 1e9), max_objects, max_object_size)
+    return SnapshotHome(directory, identity).find(time.time_ns() - int(max_age * 1e9), max_objects, max_object_size)
 
 
-class _Home:
+class SnapshotHome:
     """Where the snapshots of one identity lie."""
 
     def __init__(self, directory: str, identity: str) -> None:

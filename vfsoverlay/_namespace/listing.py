@@ -15,6 +15,7 @@ DEFAULT_WORKERS: Final = 16
 
 _ALONE: Final = 2
 """Pages listed one after the other before others help: most prefixes are smaller."""
+_ADVICE: Final = "mount a longer prefix, or list directories as they are used (listing='lazy')"
 
 
 class Limits:
@@ -24,14 +25,18 @@ class Limits:
         max_objects: Objects there may be.
         max_object_size: Bytes one of them may have.
         progress: Called with the number of objects and bytes after each page.
+        advice: What helps against too many objects, besides a higher limit.
     """
 
-    def __init__(self, max_objects: int, max_object_size: int, progress: Progress | None = None) -> None:
+    def __init__(
+        self, max_objects: int, max_object_size: int, progress: Progress | None = None, *, advice: str = _ADVICE
+    ) -> None:
         self.max_objects = max_objects
         self.max_object_size = max_object_size
         self.objects = 0
         self.size = 0
         self._progress = progress
+        self._advice = advice
 
     @property
     def page_size(self) -> int:
@@ -55,7 +60,7 @@ class Limits:
         return TooManyObjects(
             errno.EFBIG,
             f"the source has more than {self.max_objects:,} objects (max_objects); "
-            "mount a longer prefix, or raise max_objects, or use listing='lazy'",
+            f"{self._advice}, or raise max_objects",
         )
 
     def _too_large(self, row: ObjectRow) -> ObjectTooLarge:
