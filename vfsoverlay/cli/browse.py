@@ -28,9 +28,9 @@ _COPY_BYTES = 1024**2
 def ls(targets: tuple[str, ...], is_long: bool, recursive: bool, human: bool, json: bool, **where: Any) -> None:
     r"""List files.
 
-    A name with a trailing slash is a directory. Control characters in names are printed as \xNN. With
-    --json: a list of objects with "path",
-    "type" ("file" or "directory"), "size" in bytes (0 for directories) and "modified".
+    A name with a trailing slash is a directory. Control characters in names are printed as \xNN.
+    With --json: a list of objects with "path", "type" ("file" or "directory"), "size" in bytes
+    (0 for directories) and "modified".
     """
     with opened(targets, **where) as places:
         rows = [row for place in places for row in _list(place, recursive=recursive)]

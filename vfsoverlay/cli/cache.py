@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 @click.group()
 @click.option(
-    "--cache-dir", metavar="DIR", help="The cache directory. Default: $VFSOVERLAY_CACHE_DIR, or where
-    mounts have it."
+    "--cache-dir", metavar="DIR", help="The cache directory. Default: $VFSOVERLAY_CACHE_DIR, or where mounts have it."
 )
 @click.pass_context
 def cache(context: click.Context, cache_dir: str | None) -> None:

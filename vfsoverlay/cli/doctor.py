@@ -66,8 +66,7 @@ def _examine(subject: str, call: Callable[[], str]) -> Finding:
 
 def _python() -> str:
     if sys.implementation.name != "cpython" or sys.platform != "linux":
-    msg = f"only CPython on Linux is supported, this is {platform.python_implementation()} on
-    {sys.platform}"
+        msg = f"only CPython on Linux is supported, this is {platform.python_implementation()} on {sys.platform}"
         raise OSError(msg)
     return f"CPython {platform.python_version()} on Linux {platform.release()}"
 
@@ -78,8 +77,7 @@ def _cache(given: str | None) -> str:
 
     directory = cache_directory.choose(given)
     free = shown_size(shutil.disk_usage(directory).free, human=True)
-    shared = "locks of one block" if isinstance(locks.probe(directory), locks.OfdLocks) else "locks of
-    whole objects"
+    shared = "locks of one block" if isinstance(locks.probe(directory), locks.OfdLocks) else "locks of whole objects"
     os.unlink(f"{directory}/probe")
     return f"{directory}, {free} free, {shared}"
 
