@@ -117,12 +117,15 @@ class MountPoint:
     # --- names
 
     def names(self, path: str) -> list[str]:
-        """The names in the directory *path*."""
-        return self.namespace.names(path)
+        """The names in the directory *path*; none where it only leads to a mount point below this one."""
+        return self.namespace.names(path) if self._is_listed(path) else []
 
     def scan(self, path: str) -> Iterator[Node]:
-        """The nodes in the directory *path*."""
-        return self.namespace.scan(path)
+        """The nodes in the directory *path*; as ``names``."""
+        return self.namespace.scan(path) if self._is_listed(path) else iter(())
+
+    def _is_listed(self, path: str) -> bool:
+        return type(self.namespace.lookup(path)) is DirectoryNode
 
     def size(self) -> tuple[int, int]:
         """Bytes and objects of the whole mount."""
