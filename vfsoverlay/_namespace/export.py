@@ -100,7 +100,7 @@ def _header(source: int, file: str) -> dict[str, Any]:
     start = _real.read(source, _MAX_HEADER)
     mark, line, _ = (*start.split(b"\n", 2), b"", b"")[:3]
     try:
-        header = json.loads(line) if mark == _MARK.rstrip() else None
+        header: Any = json.loads(line) if mark == _MARK.rstrip() else None
         info = header["info"]
         sound = type(header["bytes"]) is int and all(type(value) is str for value in info.values())
         sound = sound and int(info["generation"], 16) > 0 and type(info["identity"]) is str

@@ -12,7 +12,7 @@ from typing import Final
 
 from vfsoverlay import _real
 from vfsoverlay._namespace.listing import DEFAULT_WORKERS, Limits, list_objects
-from vfsoverlay._namespace.nodes import DirectoryNode, ListPages, Progress
+from vfsoverlay._namespace.nodes import DEFAULT_PAGE_SIZE, DirectoryNode, ListPages, Progress
 from vfsoverlay._namespace.snapshot import Snapshot, open_snapshot
 from vfsoverlay._namespace.snapshot_writer import SnapshotWriter
 
@@ -35,6 +35,7 @@ def build_snapshot(
     max_objects: int,
     max_object_size: int,
     workers: int = DEFAULT_WORKERS,
+    page_size: int = DEFAULT_PAGE_SIZE,
     reuse_listing: float = 0,
     progress: Progress | None = None,
 ) -> Snapshot:
@@ -48,6 +49,7 @@ def build_snapshot(
         max_objects: Objects there may be.
         max_object_size: Bytes one object may have.
         workers: Requests at a time; 1 for stores without an order of keys or ``start_after``.
+        page_size: Keys to ask for at once.
         reuse_listing: Seconds: a snapshot of an earlier run up to this age will do.
         progress: Called with objects and bytes so far, from this thread.
 
@@ -67,7 +69,7 @@ def build_snapshot(
         with home.new_generation() as (temporary, generation):
             writer = SnapshotWriter(temporary, prefix)
             with closing(writer):
-                for rows in list_objects(list_pages, prefix, limits, workers=workers):
+                for rows in list_objects(list_pages, prefix, limits, workers=workers, page_size=page_size):
                     writer.add(rows)
                 writer.finish(home.info(prefix, generation), now_ns=generation)
         snapshot = open_snapshot(home.path(generation))
@@ -83,6 +85,7 @@ def refresh_snapshot(
     max_objects: int,
     max_object_size: int,
     workers: int = DEFAULT_WORKERS,
+    page_size: int = DEFAULT_PAGE_SIZE,
     progress: Progress | None = None,
 ) -> Snapshot:
     """List again, all or what is below the directory *path*, and open the result; *snapshot* stays as it is.
@@ -103,7 +106,7 @@ def refresh_snapshot(
             with closing(SnapshotWriter(temporary, snapshot.prefix, new=not path)) as writer:
                 if path:
                     limits.objects, limits.size = writer.forget(path)
-                for rows in list_objects(list_pages, below, limits, workers=workers):
+                for rows in list_objects(list_pages, below, limits, workers=workers, page_size=page_size):
                     writer.add(rows)
                 writer.prune(path)
                 listed_at = int(snapshot.info["listed_at_ns"]) if path else generation

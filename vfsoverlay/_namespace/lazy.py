@@ -90,7 +90,9 @@ class LazyNamespace:
         """What *path* is; ``None``: nothing. Makes one request at most, two in rare cases."""
         if not path:
             return DirectoryNode("", self._mtime(""))
-        above, _, name = path.rpartition("/")
+        above, slash, name = path.rpartition("/")
+        if slash and not above:
+            return None
         listing = self._fresh(above)
         node = self._lookup_unlisted(path, name) if listing is None else listing.nodes.get(name)
         return DirectoryNode(name, self._mtime(path)) if type(node) is DirectoryNode else node

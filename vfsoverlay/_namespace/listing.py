@@ -39,9 +39,9 @@ class Limits:
         self._advice = advice
 
     @property
-    def page_size(self) -> int:
-        """Keys to ask for at once: no more than show that the limit is passed."""
-        return max(1, min(DEFAULT_PAGE_SIZE, self.max_objects - self.objects + 1))
+    def keys_wanted(self) -> int:
+        """More keys than this would not show more than that the limit is passed."""
+        return max(1, self.max_objects - self.objects + 1)
 
     def check(self, rows: list[ObjectRow]) -> None:
         """Count *rows*; raises ``TooManyObjects`` or ``ObjectTooLarge``."""
@@ -74,12 +74,14 @@ class Limits:
         return error
 
 
-def list_objects(list_pages: ListPages, prefix: str, limits: Limits, *, workers: int) -> Iterator[list[ObjectRow]]:
+def list_objects(
+    list_pages: ListPages, prefix: str, limits: Limits, *, workers: int, page_size: int = DEFAULT_PAGE_SIZE
+) -> Iterator[list[ObjectRow]]:
     """All objects below *prefix*, a page at a time, in no certain order when *workers* is above 1.
 
     What fits into two pages costs no request more than it must; beyond that *workers* list together.
     """
-    for rows in _pages(list_pages, prefix, limits.page_size, workers):
+    for rows in _pages(list_pages, prefix, min(page_size, limits.keys_wanted), workers):
         limits.check(rows)
         yield rows
 

@@ -63,13 +63,13 @@ class Snapshot:
 
     def lookup(self, path: str) -> Node | None:
         """What *path* is; ``None``: nothing."""
-        above, _, name = path.rpartition("/")
+        above, slash, name = path.rpartition("/")
         directory = self._directories.items.get(above)
-        if directory is not None and directory.nodes is not None and name:
+        if not name or (slash and not above):
+            return None if path else self._root
+        if directory is not None and directory.nodes is not None:
             directory.used = True
             return directory.nodes.get(name)
-        if not name:
-            return None if path else self._root
         try:
             return self._lookup_cold(above, name)
         except UnicodeEncodeError:  # a lone surrogate: no name has one
