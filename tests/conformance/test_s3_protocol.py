@@ -16,8 +16,8 @@ MD5 = hashlib.md5(BODY).hexdigest()
 
 ODD_KEYS = [
     "a", "a/b", "dir/", "//double", "x//y", "../up", "./here", "space and+plus", "percent%41", "question?hash#",
-    "control\x01", "\x7f", "back\\slash", "semi;comma,=", "trailing ", "k" * 1024,
-    "control\x01", "\x7f", "back\\slash", "semi;comma,=", "trailing ", "k" * 1024,
+    "amp&lt<gt>quote\"'", "\u00fcmlaut", "e\u0301", "\u4e2d\u6587", "\U0001f600", "tilde~", "new\nline", "tab\t",
+    "cr\rx", "control\x01", "\x7f", "back\\slash", "semi;comma,=", "trailing ", "k" * 1024,
 ]  # fmt: skip
 
 
