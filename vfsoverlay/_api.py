@@ -87,10 +87,10 @@ def mount(
     if isinstance(source, str):
         spec = Mount(source, root_dir, mount_path=mount_path, **options)
     else:
+        spec = _spec(source)
         if given:
             msg = f"a ready {type(source).__name__} takes no further arguments; give them to its constructor"
             raise TypeError(msg)
-        spec = _spec(source)
     return _mount_all([spec])[0]
 
 

@@ -132,6 +132,9 @@ def _check_source(source: Any) -> str:
     if protocol != protocol.lower():
         msg = f"Unknown protocol for the mount 'source' argument '{source}'. Protocols are lower case: 's3://'"
         raise ValueError(msg)
+    if protocol == "s3" and not rest.partition("/")[0]:
+        msg = f"The mount 'source' argument '{source}' names no bucket; write 's3://bucket/' or 's3://bucket/prefix/'"
+        raise ValueError(msg)
     if not rest.endswith("/"):
         msg = (
             "S3 mounts must end in a trailing slash (`/`) to indicate a folder is being mounted. "
@@ -140,9 +143,6 @@ def _check_source(source: Any) -> str:
         raise ValueError(msg if protocol == "s3" else msg.replace("S3 mounts", "Mount sources"))
     if "\0" in rest:
         msg = f"the 'source' of a mount has a NUL character: {source!r}"
-        raise ValueError(msg)
-    if protocol == "s3" and not rest.partition("/")[0]:
-        msg = f"The mount 'source' argument '{source}' names no bucket; write 's3://bucket/' or 's3://bucket/prefix/'"
         raise ValueError(msg)
     return source
 

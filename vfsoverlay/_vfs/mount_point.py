@@ -15,7 +15,7 @@ from vfsoverlay._model import ObjectId, ObjectInfo
 from vfsoverlay._namespace.generations import refresh_snapshot
 from vfsoverlay._namespace.nodes import DirectoryNode, FileNode
 from vfsoverlay._vfs import attributes
-from vfsoverlay.errors import ObjectArchived
+from vfsoverlay.errors import ObjectArchived, StaleObject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -213,7 +213,11 @@ class MountPoint:
         info = self.info(path, node)
 
         def read_range(start: int, stop: int, sink: Sink, purpose: Purpose) -> None:
-            self.store.read_range(info, start, stop, sink, purpose=purpose)
+            try:
+                self.store.read_range(info, start, stop, sink, purpose=purpose)
+            except FileNotFoundError as error:
+                message = f"{info.key} was deleted after it was listed; refresh() the mount to see the names of now"
+                raise StaleObject(errno.ESTALE, message) from error
 
         return read_range
 
