@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 import time
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, TypeVar
 
+from vfsoverlay import _real
 from vfsoverlay._cache import layout, locks
 from vfsoverlay._cache.boot import boot_id
 from vfsoverlay._cache.budget import Budget, DiskFull
@@ -19,16 +20,20 @@ from vfsoverlay._cache.eviction import Evictor, Usage
 from vfsoverlay._cache.fetcher import Fetcher
 from vfsoverlay._cache.large_objects import LargeObjects
 from vfsoverlay._cache.ledger import Ledger
-from vfsoverlay._cache.object_file import ObjectFile, WaitedTooLong
+from vfsoverlay._cache.lookahead import Lookahead
+from vfsoverlay._cache.object_file import WaitedTooLong
+from vfsoverlay._cache.object_locks import ObjectLocks
 from vfsoverlay._cache.read_range import FULL, ReadRange
-from vfsoverlay._cache.records import Record
-from vfsoverlay._cache.single_flight import SingleFlight
 from vfsoverlay._cache.small_objects import SmallObjects
+from vfsoverlay._cache.warm import warm
 from vfsoverlay._metrics import Metrics, Purpose
 from vfsoverlay._model import ObjectId
 
 #: Bytes of one block: the unit of the presence map and the least that a random read fetches.
 BLOCK_SIZE: Final = 128 * 1024
+
+
+Item = TypeVar("Item")
 
 
 class BlockCache:
@@ -41,6 +46,7 @@ class BlockCache:
         block_size: Bytes of a block; existing objects keep theirs.
         metrics: Where things are counted.
         deadline: Seconds to wait for another process that fetches the wanted bytes.
+        promotion: Whether many random reads of one object may end in fetching it whole.
         boot: The identity of this boot; None: ask the kernel.
 
     Raises:
@@ -56,6 +62,7 @@ class BlockCache:
         block_size: int = BLOCK_SIZE,
         metrics: Metrics | None = None,
         deadline: float = 120.0,
+        promotion: bool = True,
         boot: bytes | None = None,
     ) -> None:
         self.layout = layout.Layout(directory)
@@ -63,18 +70,17 @@ class BlockCache:
         self._locks = locks.probe(self.layout.locks)
         self._metrics = metrics or Metrics()
         self._deadline = deadline
+        self._promotion = promotion
         self._boot = boot or boot_id()
         self._catalog = Catalog(self.layout.meta)
-        self._complete = CompleteFiles(self._locks)
-        self._evictor = Evictor(self.layout, self._locks, self._metrics, self._last_uses)
+        self._known = CompleteFiles(self._locks)
+        object_locks = ObjectLocks(self.layout, self._locks)
+        self._evictor = Evictor(self.layout, object_locks, self._metrics, self._last_uses)
         ledger = Ledger(f"{self.layout.locks}/ledger", self._locks)
-        self._budget = Budget(directory, ledger, self._evictor, cache_size=cache_size, min_free=min_free)
-        self._small = SmallObjects(self.layout, self._locks, self._boot, self._budget)
-        self._large = LargeObjects(self.layout, self._locks, self._boot, self._budget, block_size)
-        self._flights = SingleFlight()
+        self._budget = budget = Budget(directory, ledger, self._evictor, cache_size=cache_size, min_free=min_free)
+        self._small = SmallObjects(self.layout, object_locks, self._boot, budget, self._known, deadline)
+        self._large = LargeObjects(self.layout, object_locks, self._boot, budget, block_size, deadline)
         self._fetcher = Fetcher()
-        self._open_files: dict[str, ObjectFile] = {}
-        self._mutex = threading.Lock()
 
     @property
     def directory(self) -> str:
@@ -86,15 +92,8 @@ class BlockCache:
 
         Never asks the store, never waits, and believes nothing but a data file that looks exactly as its record says.
         """
-        fd = self._complete.open(object_id)
-        if fd is not None:
-            return fd
-        stem = self.layout.stem(object_id)
-        record = self._recorded(stem, object_id.size)
-        if record is None:
-            return None
-        self._complete.remember(object_id, stem, record)
-        return self._complete.open(object_id)
+        fd = self._known.open(object_id)
+        return fd if fd is not None else self._open_recorded(object_id, self.layout.stem(object_id))
 
     def complete(self, object_id: ObjectId, read_range: ReadRange, *, purpose: Purpose = "read") -> int:
         """Fetch what is missing, each block once over all threads and processes; then as ``open_complete``.
@@ -102,14 +101,18 @@ class BlockCache:
         Raises:
             OSError: What *read_range* raised; ENOSPC naming the object where the disk cannot hold it.
         """
-        fd = self.open_complete(object_id)
+        fd = self._known.open(object_id)
+        if fd is not None:
+            return fd
+        stem = self.layout.stem(object_id)
+        fd = self._open_recorded(object_id, stem)
         if fd is not None:
             return fd
         if self._catalog.is_due:
             self._write_hints()
-        fetch = self._complete_small if _is_small(object_id) else self._complete_large
+        fetch = self._small.complete if _is_small(object_id) else self._complete_large
         try:
-            return fetch(object_id, read_range, purpose)
+            return fetch(object_id, stem, read_range, purpose)
         except DiskFull as error:
             raise self._no_space(object_id) from error
         except OSError as error:
@@ -131,21 +134,57 @@ class BlockCache:
         if _is_small(object_id):
             return small
         try:
-            file = self._open_file(object_id)
+            stem = self.layout.stem(object_id)
+            file = self._large.use(object_id, stem)
         except OSError as error:
             if error.errno not in FULL:
                 raise
             return small
+        self._catalog.note(layout.digest_of(stem))
         return LargeHandle(
             object_id.key,
             file,
             read_range,
             fetcher=self._fetcher,
             metrics=self._metrics,
+            # An object that would push most others out is not worth fetching on a guess.
+            promotes=self._promotion and object_id.size <= self._budget.cache_size // 2,
             deadline=self._deadline,
             complete=complete,
-            release=lambda: self._close_file(object_id, file),
+            release=lambda: self._large.release(stem, file),
         )
+
+    def warm(
+        self, items: Iterable[Item], resolve: Callable[[Item], tuple[ObjectId, ReadRange]], *, ahead: int = 64
+    ) -> Iterator[Item]:
+        """Give *items* in order, each as soon as its object is complete; *items* is consumed lazily.
+
+        Args:
+            items: What to fetch, in the order of use.
+            resolve: The object of an item.
+            ahead: How many items may be on their way.
+
+        Raises:
+            OSError: As ``complete`` raises it, when the item's turn comes.
+        """
+        return warm(items, lambda item: self._fetch_ahead(*resolve(item), "warm"), self._fetcher.workers, ahead=ahead)
+
+    def lookahead(self, resolve: Callable[[Item], tuple[ObjectId, ReadRange]]) -> Lookahead[Item]:
+        """Directory readahead over items whose objects *resolve* gives; large objects are skipped."""
+
+        def size(item: Item) -> int:
+            object_id, _ = resolve(item)
+            return object_id.size if _is_small(object_id) else -1
+
+        def fetch(item: Item) -> None:
+            self._fetch_ahead(*resolve(item), "readahead")
+
+        return Lookahead(fetch, size=size, workers=self._fetcher.workers, metrics=self._metrics)
+
+    def _fetch_ahead(self, object_id: ObjectId, read_range: ReadRange, purpose: Purpose) -> None:
+        begun = time.monotonic()
+        _real.close(self.complete(object_id, read_range, purpose=purpose))
+        self._fetcher.observe(object_id.size, time.monotonic() - begun)
 
     def evict(self, wanted: int) -> int:
         """Free about *wanted* bytes, oldest use first; the bytes freed."""
@@ -167,13 +206,11 @@ class BlockCache:
     def after_fork(self) -> None:
         """In the child: forget threads and locks of the parent; open handles and descriptors go on."""
         locks.after_fork()
-        self._mutex = threading.Lock()
-        self._flights = SingleFlight()
         self._fetcher.after_fork()
+        self._small.after_fork()
+        self._large.after_fork()
         self._budget.after_fork()
         self._catalog.after_fork()
-        for file in self._open_files.values():
-            file.after_fork()
 
     def close(self) -> None:
         """Write what other processes should know; handles and descriptors that were handed out stay usable."""
@@ -182,106 +219,33 @@ class BlockCache:
             self._write_hints()
         self._catalog.close()
 
-    def _recorded(self, stem: str, size: int) -> Record | None:
-        if size <= layout.SMALL_OBJECT:
-            return self._small.recorded(stem)
-        return self._large.recorded(stem, size)
+    def _open_recorded(self, object_id: ObjectId, stem: str) -> int | None:
+        record = self._small.recorded(stem) if _is_small(object_id) else self._large.recorded(stem, object_id.size)
+        if record is None:
+            return None
+        self._known.remember(object_id, stem, record)
+        return self._known.open(object_id)
 
     def _last_uses(self) -> dict[str, float]:
         self._write_hints()
         return self._catalog.last_uses()
 
     def _write_hints(self) -> None:
-        for digest in self._complete.take_used():
+        for digest in self._known.take_used():
             self._catalog.note(digest)
         self._catalog.write()
 
-    def _complete_small(self, object_id: ObjectId, read_range: ReadRange, purpose: Purpose) -> int:
-        deadline = time.monotonic() + self._deadline
-        key = object_id.digest
-        while not self._flights.join(key, deadline):
-            fd = self.open_complete(object_id)
-            if fd is not None:
-                return fd
-            if time.monotonic() >= deadline:
-                return self._small.private(object_id, self.layout.stem(object_id), read_range, purpose)
+    def _complete_large(self, object_id: ObjectId, stem: str, read_range: ReadRange, purpose: Purpose) -> int:
+        file = self._large.use(object_id, stem)
         try:
-            return self._lead_small(object_id, read_range, purpose, deadline)
-        finally:
-            self._flights.leave(key)
-
-    def _lead_small(self, object_id: ObjectId, read_range: ReadRange, purpose: Purpose, deadline: float) -> int:
-        stem = self.layout.stem(object_id)
-        held = self._lock(stem, deadline)
-        if held is None:
-            return self._small.private(object_id, stem, read_range, purpose)
-        with held:
-            fd = self.open_complete(object_id)
-            if fd is not None:
-                return fd
-            record = self._small.verify(stem, object_id.size)
-            if record is None:
-                record = self._small.fetch(object_id, stem, read_range, purpose)
-            self._complete.remember(object_id, stem, record)
-            fd = self._complete.open(object_id)
-        if fd is None:
-            msg = f"{object_id.key}: another program changed its file in the cache {self.directory}; try again"
-            raise OSError(errno.EIO, msg)
-        return fd
-
-    def _complete_large(self, object_id: ObjectId, read_range: ReadRange, purpose: Purpose) -> int:
-        file = self._open_file(object_id)
-        try:
-            deadline = time.monotonic() + self._deadline
-            self._fetcher.fetch_all(file, read_range, purpose, deadline)
+            self._fetcher.fetch_all(file, read_range, purpose, time.monotonic() + self._deadline)
             fd = file.descriptor(os.O_RDONLY | os.O_CLOEXEC)
             self._locks.pin(fd)
             return fd
         except WaitedTooLong:
-            return self._small.private(object_id, self.layout.stem(object_id), read_range, purpose)
+            return self._small.private(object_id, stem, read_range, purpose)
         finally:
-            self._close_file(object_id, file)
-
-    def _open_file(self, object_id: ObjectId) -> ObjectFile:
-        digest = object_id.digest
-        with self._mutex:
-            file = self._open_files.get(digest)
-            if file is not None:
-                file.references += 1
-                return file
-        stem = self.layout.stem(object_id)
-        self._catalog.note(digest)
-        held = self._lock(stem, time.monotonic() + self._deadline)
-        if held is None:
-            msg = f"{object_id.key}: another process holds its lock in {self.directory} and does not go on; end it"
-            raise OSError(errno.ETIMEDOUT, msg)
-        with held:
-            opened = self._large.open(object_id, stem)
-        with self._mutex:
-            # Another thread may have been faster; one file a process, or claims would not meet.
-            file = self._open_files.setdefault(digest, opened)
-            file.references += 1
-        if file is not opened:
-            opened.close()
-        return file
-
-    def _close_file(self, object_id: ObjectId, file: ObjectFile) -> None:
-        digest = object_id.digest
-        with self._mutex:
-            file.references -= 1
-            if file.references:
-                return
-            self._open_files.pop(digest, None)
-        file.close()
-
-    def _lock(self, stem: str, deadline: float) -> locks.Held | None:
-        path = self.layout.lock_file(layout.shard_of(stem))
-        try:
-            return locks.acquire(self._locks, path, layout.lock_byte(stem), deadline)
-        except FileNotFoundError:
-            # Somebody deleted the cache underneath: start anew.
-            self.layout.prepare()
-            return locks.acquire(self._locks, path, layout.lock_byte(stem), deadline)
+            self._large.release(stem, file)
 
     def _no_space(self, object_id: ObjectId) -> OSError:
         msg = (

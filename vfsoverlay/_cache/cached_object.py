@@ -76,7 +76,17 @@ class CachedObject(ABC):
 class LargeHandle(CachedObject):
     """A handle on an ``ObjectFile``: blocks arrive as they are read."""
 
-    __slots__ = ("_ahead", "_deadline", "_fetcher", "_file", "_metrics", "_read_range", "_release", "_ticket")
+    __slots__ = (
+        "_ahead",
+        "_deadline",
+        "_fetcher",
+        "_file",
+        "_metrics",
+        "_promotes",
+        "_read_range",
+        "_release",
+        "_ticket",
+    )
 
     def __init__(
         self,
@@ -86,6 +96,7 @@ class LargeHandle(CachedObject):
         *,
         fetcher: Fetcher,
         metrics: Metrics,
+        promotes: bool,
         deadline: float,
         complete: Callable[[], int],
         release: Callable[[], object],
@@ -97,6 +108,7 @@ class LargeHandle(CachedObject):
         self._release: Callable[[], object] | None = release
         self._fetcher = fetcher
         self._metrics = metrics
+        self._promotes = promotes
         self._ahead = Readahead()
         self._ticket = Ticket()
 
@@ -107,12 +119,18 @@ class LargeHandle(CachedObject):
             self._read_ahead(offset, offset + len(buffer))
         if not file.is_ready(first, last):
             try:
-                deadline = time.monotonic() + self._deadline
-                file.ensure(first, last, self._read_range, "read", deadline, most=max(1, GET // file.block_size))
+                self._wait_for(first, last)
             except (DiskFull, WaitedTooLong):
                 return False
         # Short if somebody truncated the data file underneath: the bytes are still to be had, only not from there.
         return file.read_into(offset, buffer) == len(buffer)
+
+    def _wait_for(self, first: int, last: int) -> None:
+        file, deadline = self._file, time.monotonic() + self._deadline
+        with file.promotion:
+            file.ensure(first, last, self._read_range, "read", deadline, most=max(1, GET // file.block_size))
+        if self._promotes and not self._ahead.is_running:
+            self._fetcher.promote(file, self._read_range, self._ticket)
 
     def _read_ahead(self, start: int, stop: int) -> None:
         plan = self._ahead.on_read(start, stop)

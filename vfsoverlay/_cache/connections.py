@@ -16,6 +16,12 @@ _GAIN: Final = 1.2
 #: Seconds after which a settled number is tried again, since networks change.
 _TRY_AGAIN: Final = 10.0
 
+#: GETs below this say more about latency than about bandwidth (bytes).
+_LARGE: Final = 1024 * 1024
+
+#: Bytes a second of one connection until one was observed; a careful guess for S3 from within the same region.
+_ASSUMED: Final = 32e6
+
 
 class Connections:
     """A number that adapts to what the network and this machine can do.
@@ -24,12 +30,11 @@ class Connections:
     connection and more help; once rates fall in proportion, they only share what there is.
     """
 
-    __slots__ = ("_mutex", "_rates", "_settled_at", "_total", "limit", "rate")
+    __slots__ = ("_mutex", "_rate", "_rates", "_settled_at", "_total", "limit")
 
     def __init__(self) -> None:
         self.limit = FIRST
-        self.rate = 0.0
-        """Bytes a second over all connections, as last observed; 0: not yet."""
+        self._rate = 0.0
         self._mutex = threading.Lock()
         self._rates: list[float] = []
         self._total = 0.0
@@ -39,7 +44,8 @@ class Connections:
         """One GET of *size* bytes took *seconds* while *in_flight* were under way, itself included."""
         with self._mutex:
             rate = size / max(seconds, 1e-6)
-            self.rate = rate * in_flight if not self.rate else 0.8 * self.rate + 0.2 * rate * in_flight
+            if size >= _LARGE:
+                self._rate = rate if not self._rate else 0.8 * self._rate + 0.2 * rate
             # Only a full house tells what this number of connections can do.
             if in_flight < self.limit * 3 // 4 or self._is_settled():
                 return
@@ -47,6 +53,10 @@ class Connections:
             if len(self._rates) >= self.limit // 2:
                 self._judge(self.limit * sum(self._rates) / len(self._rates))
                 self._rates.clear()
+
+    def expected_rate(self) -> float:
+        """Bytes a second that all connections together are likely to reach."""
+        return self.limit * (self._rate or _ASSUMED)
 
     def _is_settled(self) -> bool:
         return bool(self._settled_at) and time.monotonic() - self._settled_at < _TRY_AGAIN

@@ -8,7 +8,6 @@ opener sees the rename.
 
 from __future__ import annotations
 
-import errno
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +15,8 @@ from typing import Final, NamedTuple
 
 from vfsoverlay import _real
 from vfsoverlay._cache import layout
-from vfsoverlay._cache.locks import Held, Locks, acquire, sleep, try_acquire
+from vfsoverlay._cache.locks import acquire, sleep
+from vfsoverlay._cache.object_locks import ObjectLocks
 from vfsoverlay._cache.records import RecordFile
 from vfsoverlay._metrics import Metrics
 
@@ -59,13 +59,18 @@ def order(versions: list[Version]) -> list[Version]:
 class Evictor:
     """Removes versions from one cache directory; at most one evictor of all processes is at work at a time."""
 
-    __slots__ = ("_last_uses", "_layout", "_locks", "_metrics")
+    __slots__ = ("_last_uses", "_layout", "_locks", "_metrics", "_object_locks")
 
     def __init__(
-        self, places: layout.Layout, locks: Locks, metrics: Metrics, last_uses: Callable[[], Mapping[str, float]]
+        self,
+        places: layout.Layout,
+        object_locks: ObjectLocks,
+        metrics: Metrics,
+        last_uses: Callable[[], Mapping[str, float]],
     ) -> None:
         self._layout = places
-        self._locks = locks
+        self._object_locks = object_locks
+        self._locks = object_locks.locks
         self._metrics = metrics
         self._last_uses = last_uses
 
@@ -129,7 +134,7 @@ class Evictor:
 
     def evict(self, stem: str) -> bool:
         """Remove one version unless it is pinned or being fetched; whether it is gone."""
-        held = self._try_lock(stem)
+        held = self._object_locks.try_acquire(stem)
         if held is None:
             return False
         with held:
@@ -163,18 +168,10 @@ class Evictor:
         return True
 
     def _remove_abandoned(self, directory: str, stem: str, name: str) -> None:
-        held = self._try_lock(f"{directory}/{stem}")
+        held = self._object_locks.try_acquire(f"{directory}/{stem}")
         if held is not None:
             with held:
                 layout.unlink(f"{directory}/{name}")
-
-    def _try_lock(self, stem: str) -> Held | None:
-        try:
-            return try_acquire(self._locks, self._layout.lock_file(layout.shard_of(stem)), layout.lock_byte(stem))
-        except OSError as error:
-            if error.errno == errno.ENOENT:
-                return None
-            raise
 
 
 def _list(directory: str) -> list[str]:

@@ -33,7 +33,11 @@ class Fetcher:
         size = min((claim.last - claim.first) * file.block_size, file.size)
         begun = time.monotonic()
         file.fetch(claim, read_range, purpose, ticket)
-        self.connections.observe(size, time.monotonic() - begun, max(1, self.workers.busy))
+        self.observe(size, time.monotonic() - begun)
+
+    def observe(self, size: int, seconds: float) -> None:
+        """Learn from a GET that has just ended."""
+        self.connections.observe(size, seconds, max(1, self.workers.busy))
 
     def start_range(
         self, file: ObjectFile, first: int, last: int, most: int, read_range: ReadRange, ticket: Ticket
@@ -66,8 +70,13 @@ class Fetcher:
         finally:
             ticket.cancelled = True
 
-    def start_all(self, file: ObjectFile, read_range: ReadRange, ticket: Ticket) -> None:
-        """Begin to fetch everything that is missing, for readers who go on meanwhile (promotion)."""
+    def promote(self, file: ObjectFile, read_range: ReadRange, ticket: Ticket) -> None:
+        """Begin to fetch everything that is missing, if readers have waited long enough; they go on meanwhile."""
+        ready = file.ready()
+        missing = (file.blocks - ready) * file.block_size
+        rate = self.connections.expected_rate()
+        if not file.promotion.decide(ready=ready, blocks=file.blocks, missing_bytes=missing, rate=rate):
+            return
         self._recruit(file, read_range, "promotion", self._blocks_of_get(file), ticket)
 
     def _recruit(self, file: ObjectFile, read_range: ReadRange, purpose: Purpose, most: int, ticket: Ticket) -> None:

@@ -75,7 +75,12 @@ class OfdLocks:
         _set(fd, fcntl.F_UNLCK, 0, 0)
 
     def pin(self, fd: int) -> None:
-        fcntl.fcntl(fd, _F_OFD_SETLK, _PIN)
+        try:
+            fcntl.fcntl(fd, _F_OFD_SETLK, _PIN)
+        except OSError as error:
+            # Out of locks: without a pin the file may be evicted, but who has it open reads on.
+            if error.errno != errno.ENOLCK:
+                raise
 
     def is_pinned(self, fd: int) -> bool:
         return bool(_FLOCK.unpack(fcntl.fcntl(fd, _F_OFD_GETLK, _TEST_PIN))[0] != fcntl.F_UNLCK)

@@ -17,6 +17,7 @@ from vfsoverlay._cache import blocks
 from vfsoverlay._cache.budget import Budget, DiskFull
 from vfsoverlay._cache.locks import Held, Locks, try_acquire
 from vfsoverlay._cache.presence_map import DOUBTED, HEADER_BYTE, PRESENT, PresenceMap
+from vfsoverlay._cache.promotion import Promotion
 from vfsoverlay._cache.read_range import FULL, ReadRange, check_length, write_all
 from vfsoverlay._metrics import Purpose
 
@@ -62,7 +63,7 @@ class ObjectFile:
 
     __slots__ = (
         "_budget", "_claims", "_closing", "_condition", "_local", "_locks", "_map",
-        "block_size", "blocks", "data_fd", "references", "sealed",
+        "block_size", "blocks", "data_fd", "promotion", "references", "sealed",
     )  # fmt: skip
 
     def __init__(self, data_fd: int, presence: PresenceMap, locks: Locks, budget: Budget, *, sealed: bool) -> None:
@@ -74,6 +75,7 @@ class ObjectFile:
         self.block_size = presence.header.block_size
         self.sealed = sealed
         self.references = 0
+        self.promotion = Promotion(presence.add_waited)
         self._claims = 0
         self._closing = False
         self._local = bytearray([_READY if sealed else _UNKNOWN]) * self.blocks
@@ -136,6 +138,10 @@ class ObjectFile:
                 return claim
             at = go_on
 
+    def ready(self) -> int:
+        """How many blocks may be read from the data file right now."""
+        return self._local.count(_READY)
+
     def unclaimed(self) -> int:
         """How many blocks nobody in this process has or is fetching."""
         return self._local.count(_UNKNOWN)
@@ -195,6 +201,7 @@ class ObjectFile:
         self._condition = threading.Condition(threading.Lock())
         self._local = self._local.replace(bytes([_CLAIMED]), bytes([_UNKNOWN]))
         self._claims = 0
+        self.promotion.after_fork()
 
     def publish(self, first: int, checksums: list[int]) -> None:
         """Blocks from *first* on are in the data file; called by the holder of their claim."""

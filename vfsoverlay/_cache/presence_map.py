@@ -1,9 +1,10 @@
 """The sidecar of a large object: which blocks are on disk, their checksums, and how the complete file looked.
 
-Layout: a header of 128 bytes with its own CRC-32, one state byte a block, one CRC-32 a block. A
-block is written as data, then checksum, then state, each a write of its own: a killed process
-leaves at worst a written block that counts as missing. The order holds within one boot (the page
-cache keeps it); after another boot every block is DOUBTED until its checksum was compared.
+Layout: a header of 128 bytes with its own CRC-32, the seconds that readers waited (a hint), one
+state byte a block, one CRC-32 a block. A block is written as data, then checksum, then state, each
+a write of its own: a killed process leaves at worst a written block that counts as missing. The
+order holds within one boot (the page cache keeps it); after another boot every block is DOUBTED
+until its checksum was compared.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ HEADER_BYTE: Final = 1 << 50
 _MAGIC: Final = b"VFSOMAP1"
 _HEADER: Final = struct.Struct("<8sIIQ20s16sqq48xI")
 _HEADER_SIZE: Final = _HEADER.size
+_WAITED: Final = struct.Struct("<d")
+_STATES: Final = _HEADER_SIZE + _WAITED.size
 _COMPLETE: Final = 1
+_ENDLESS: Final = 1e9
 _DOUBT: Final = bytes([MISSING, DOUBTED, DOUBTED]) + bytes(253)
 
 
@@ -81,7 +85,7 @@ class PresenceMap:
         temporary = path + ".tmp"
         fd = _real.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            write_all(fd, header.packed() + bytes(5 * blocks.count(header.size, header.block_size)), 0)
+            write_all(fd, header.packed() + bytes(_WAITED.size + 5 * blocks.count(header.size, header.block_size)), 0)
             _real.rename(temporary, path)
         except BaseException:
             _real.close(fd)
@@ -98,14 +102,14 @@ class PresenceMap:
         header = Header.parse(_real.pread(fd, _HEADER_SIZE, 0))
         if header is not None and (header.digest, header.size) == (digest, size):
             found = cls(fd, header)
-            if _real.fstat(fd).st_size == _HEADER_SIZE + 5 * found.blocks:
+            if _real.fstat(fd).st_size == _STATES + 5 * found.blocks:
                 return found
         _real.close(fd)
         return None
 
     def states(self, start: int, stop: int) -> bytes:
         """The states of blocks *start* to *stop*; MISSING where the file is shorter than it should be."""
-        return _real.pread(self.fd, stop - start, _HEADER_SIZE + start).ljust(stop - start, b"\0")
+        return _real.pread(self.fd, stop - start, _STATES + start).ljust(stop - start, b"\0")
 
     def checksums(self, start: int, stop: int) -> tuple[int, ...]:
         """The CRC-32 of blocks *start* to *stop*; only meaningful where the state is not MISSING."""
@@ -116,11 +120,20 @@ class PresenceMap:
     def mark_present(self, start: int, checksums: list[int]) -> None:
         """Blocks from *start* on are on disk with these checksums; the caller holds their locks."""
         write_all(self.fd, struct.pack(f"<{len(checksums)}I", *checksums), self._checksum_offset(start))
-        write_all(self.fd, bytes([PRESENT]) * len(checksums), _HEADER_SIZE + start)
+        write_all(self.fd, bytes([PRESENT]) * len(checksums), _STATES + start)
+
+    def add_waited(self, seconds: float) -> float:
+        """Add to the time that readers of all processes waited; the sum. Unlocked: a lost update is a late decision."""
+        raw = _real.pread(self.fd, _WAITED.size, _HEADER_SIZE)
+        total = _WAITED.unpack(raw)[0] if len(raw) == _WAITED.size else 0.0
+        # Not a number, or negative, after damage: begin anew.
+        total = seconds + (total if 0 <= total < _ENDLESS else 0.0)
+        write_all(self.fd, _WAITED.pack(total), _HEADER_SIZE)
+        return total
 
     def doubt(self, boot: bytes) -> None:
         """Every block must be compared with its checksum before it counts; the caller holds the object's lock."""
-        write_all(self.fd, self.states(0, self.blocks).translate(_DOUBT), _HEADER_SIZE)
+        write_all(self.fd, self.states(0, self.blocks).translate(_DOUBT), _STATES)
         self._store(self.header._replace(complete=False, boot=boot, mtime_ns=0, ctime_ns=0))
 
     def seal(self, found: os.stat_result) -> None:
@@ -142,7 +155,7 @@ class PresenceMap:
         self.header = header
 
     def _checksum_offset(self, block: int) -> int:
-        return _HEADER_SIZE + self.blocks + 4 * block
+        return _STATES + self.blocks + 4 * block
 
 
 def complete_header(path: str, digest: str, size: int) -> Header | None:

@@ -60,6 +60,11 @@ class Readahead:
             return None
         return Plan(self._planned, target, min(max(window // 8, _MIB), 8 * _MIB))
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the reads so far follow each other."""
+        return self._window() > 0
+
     def planned(self, stop: int) -> None:
         """Everything up to *stop* is on disk or under way."""
         self._planned = max(self._planned, stop)

@@ -72,7 +72,7 @@ class RecordFile:
         self._path = path
         self._locks = locks
         self._content = b""
-        self._stamp = (0, 0, 0)
+        self._stamp = (0, 0)
 
     def lookup(self, digest: str) -> Record | None:
         """The newest record of the object version *digest*, as the file says now."""
@@ -80,7 +80,8 @@ class RecordFile:
             found = _real.stat(self._path)
         except OSError:
             return None
-        stamp = (found.st_ino, found.st_size, found.st_mtime_ns)
+        # Not the mtime: a file rewritten to its old size gives an old record at worst, which is compared anyway.
+        stamp = (found.st_ino, found.st_size)
         if stamp != self._stamp:
             self._content = _read_all(self._path)
             self._stamp = stamp
@@ -90,9 +91,14 @@ class RecordFile:
         """Add *record*; the newest one counts."""
         entry = pack(bytes.fromhex(digest), record)
         with _locked(self._locks, self._path) as held:
-            end = _real.fstat(held.fd).st_size
+            found = _real.fstat(held.fd)
             # A torn last entry (killed writer, full disk) is overwritten, or all later ones were misaligned.
-            write_all(held.fd, entry, end - end % _ENTRY.size)
+            end = found.st_size - found.st_size % _ENTRY.size
+            write_all(held.fd, entry, end)
+            if self._stamp == (found.st_ino, end) or not end:
+                # A process that fills a shard need not read back what it wrote.
+                self._content += entry
+                self._stamp = (found.st_ino, end + len(entry))
 
     def drop_dead(self, alive: Collection[str]) -> None:
         """Forget objects that are not in *alive* (digests), once that halves the file."""

@@ -1,0 +1,84 @@
+"""Fetching in a known order: a bounded number of items ahead of whoever consumes them, as many at once as fit."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, TypeVar
+
+from vfsoverlay._cache.workers import Workers
+
+Item = TypeVar("Item")
+
+
+class _Job(Generic[Item]):
+    """One item: whoever takes it first fetches it, a thread of the workers or the consumer."""
+
+    __slots__ = ("_fetch", "_mutex", "done", "error", "item", "taken")
+
+    def __init__(self, item: Item, fetch: Callable[[Item], object]) -> None:
+        self.item = item
+        self._fetch = fetch
+        self._mutex = threading.Lock()
+        self.taken = False
+        self.done = threading.Event()
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """Fetch the item unless somebody has begun to; keeps what goes wrong for the consumer."""
+        with self._mutex:
+            if self.taken:
+                return
+            self.taken = True
+        try:
+            self._fetch(self.item)
+        except BaseException as error:  # noqa: BLE001 - raised again in the consumer's thread, whatever it is
+            self.error = error
+        finally:
+            self.done.set()
+
+    def finish(self) -> Item:
+        """The item, once it is there; raises what fetching it raised."""
+        self.run()
+        self.done.wait()
+        if self.error is not None:
+            raise self.error
+        return self.item
+
+
+def warm(
+    items: Iterable[Item], fetch: Callable[[Item], object], workers: Workers, *, ahead: int = 64
+) -> Iterator[Item]:
+    """Give each of *items*, in order, as soon as it was fetched.
+
+    Args:
+        items: Consumed lazily, at most *ahead* before the one that is given next.
+        fetch: Brings one item into the cache.
+        workers: The threads; items that find none free are fetched by the caller when their turn comes.
+        ahead: How many items may be on their way or waiting.
+
+    Raises:
+        Exception: What *fetch* raised for an item, when that item's turn comes; the iterator ends.
+    """
+    jobs: deque[_Job[Item]] = deque()
+    source = iter(items)
+    waiting: deque[_Job[Item]] = deque()
+    try:
+        while True:
+            while len(jobs) < ahead:
+                try:
+                    job = _Job(next(source), fetch)
+                except StopIteration:
+                    break
+                jobs.append(job)
+                waiting.append(job)
+            while waiting and (waiting[0].taken or workers.try_start(waiting[0].run)):
+                waiting.popleft()
+            if not jobs:
+                return
+            yield jobs.popleft().finish()
+    finally:
+        for job in waiting:
+            # The consumer went away: what has not begun does not begin.
+            job.taken = True
