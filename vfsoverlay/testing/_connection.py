@@ -191,8 +191,8 @@ class Connection:
         begin = time.monotonic()
         for position in range(start, stop, step):
             end = min(position + step, stop)
-            self._send_span(body, position, end)
             self._wait(begin + (end - start) / bandwidth - time.monotonic())
+            self._send_span(body, position, end)
         return stop
 
     def _send_span(self, body: Body, start: int, stop: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import quote_plus
@@ -223,7 +223,7 @@ def _write_token(last: str) -> str:
 
 def _read_token(token: str) -> str:
     try:
-        return urlsafe_b64decode(token.encode()).decode()
+        return b64decode(token.encode(), altchars=b"-_", validate=True).decode()
     except ValueError:
         msg = "The continuation token provided is incorrect"
         raise S3Error("InvalidArgument", msg, ArgumentName="continuation-token", ArgumentValue=token) from None
