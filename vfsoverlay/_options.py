@@ -53,6 +53,14 @@ def _optional_id(value: Any) -> int | None:
     return value
 
 
+def _block_size(value: Any) -> int:
+    size = parse_size(value)
+    if not 4096 <= size <= 16 * MIB or size & (size - 1):
+        msg = f"a power of two from 4 KiB to 16 MiB is wanted, not {value!r}"
+        raise ValueError(msg)
+    return size
+
+
 def _mode(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 0o777:
         msg = f"permission bits between 0 and 0o777 are wanted, not {value!r}"
@@ -162,6 +170,15 @@ _TABLE: Final[tuple[Option, ...]] = (
     Option("deadline", 120.0, _positive_seconds, "seconds one operation may take, retries included",
            "longer than S3's worst minute, shorter than a user's patience"),
     # --- names
+    Option("listing", "eager", _one_of("eager", "lazy"),
+           "'eager': list all names at mount(); 'lazy': list a directory when it is first touched",
+           "limits are checked before work begins, and names need no request afterwards"),
+    Option("ttl", 60.0, _seconds, "lazy only: seconds a directory's listing is used for",
+           "as long as a program's idea of 'now' while it walks a tree"),
+    Option("reuse_listing", 0.0, _seconds, "eager only: seconds; a listing of an earlier run up to this age will do",
+           "a mount shows what is there now unless asked otherwise"),
+    Option("index", None, _optional_text, "eager only: a file that 'vfsoverlay index save' wrote, used instead of listing",
+           "names come from the source"),
     Option("max_objects", 1_000_000, _positive_int, "objects the prefix may hold; more fails the mount",
            "the limit of the original product; beyond it a longer prefix is nearly always meant"),
     Option("max_object_size", 5 * GIB, _size, "bytes one object may have; a larger one fails the mount",
@@ -176,6 +193,13 @@ _TABLE: Final[tuple[Option, ...]] = (
            "$VFSOVERLAY_CACHE_SIZE, else 20 GiB or half of the free space, whichever is less"),
     Option("min_free", None, _optional_size, "bytes that stay free on the cache's disk",
            "5 % of the disk, at most 5 GiB: a full disk hurts every other program"),
+    Option("block_size", 128 * 1024, _block_size,
+           "bytes of a block, the least that a random read fetches: a power of two from 4 KiB to 16 MiB",
+           "measured: random reads fetch little more than asked for, and a map of 5 GiB stays small"),
+    Option("readahead", True, _flag, "fetch ahead of sequential readers and of loops over small files",
+           "one request at a time is slow; what is fetched in vain is bounded and counted (bytes.wasted)"),
+    Option("promotion", True, _flag, "fetch an object whole when waiting for random reads has cost as much",
+           "never much more than twice the best that could have been done in hindsight"),
     Option("on_change", "error", _one_of("error", "reopen"),
            "an object changed since it was listed: raise ESTALE, or read the new version",
            "a changed object is never read as if it were the listed one unless asked for"),

@@ -12,19 +12,18 @@ from typing import TYPE_CHECKING
 from vfsoverlay import _real
 from vfsoverlay._cache.block_cache import BlockCache
 from vfsoverlay._metrics import Metrics
-from vfsoverlay._namespace.generations import build_snapshot
 from vfsoverlay._options import parse_size
 from vfsoverlay._store.factory import open_store
 from vfsoverlay._vfs import cache_directory
 from vfsoverlay._vfs.local_directory import LocalDirectory
 from vfsoverlay._vfs.mount_point import MountPoint
+from vfsoverlay._vfs.naming import open_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from vfsoverlay._namespace.nodes import Namespace, Progress
+    from vfsoverlay._namespace.nodes import Progress
     from vfsoverlay._spec import Mount
-    from vfsoverlay._store.protocol import ObjectStore
 
 _LOGGER = logging.getLogger("vfsoverlay")
 
@@ -58,11 +57,13 @@ def assemble(spec: Mount, roots: Iterable[str], progress: Progress | None = None
             directory,
             cache_size=_cache_size(spec),
             min_free=spec.option("min_free"),
+            block_size=spec.option("block_size"),
+            promotion=spec.option("promotion"),
             metrics=metrics,
             deadline=spec.option("deadline"),
         )
         stack.callback(cache.close)
-        namespace = _list(spec, store, prefix, directory, progress)
+        namespace = open_names(spec, store, prefix, directory, progress)
         point = MountPoint(spec, store, prefix, namespace, cache, metrics, cache_directory.shadow_directory(directory))
         stack.pop_all()
     return point
@@ -123,17 +124,3 @@ def _cache_size(spec: Mount) -> int | None:
     except ValueError as error:
         msg = f"${_SIZE_VARIABLE}: {error}"
         raise ValueError(msg) from None
-
-
-def _list(spec: Mount, store: ObjectStore, prefix: str, directory: str, progress: Progress | None) -> Namespace:
-    index = os.path.join(directory, "v1", "index")
-    _real.makedirs(index, 0o700)
-    return build_snapshot(
-        store.list_pages,
-        prefix,
-        index,
-        identity=f"{store.origin}\0{prefix}",
-        max_objects=spec.option("max_objects"),
-        max_object_size=spec.option("max_object_size"),
-        progress=progress,
-    )

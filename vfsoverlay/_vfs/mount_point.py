@@ -12,9 +12,10 @@ from vfsoverlay import _real
 from vfsoverlay._cache.layout import DATA, SMALL_OBJECT
 from vfsoverlay._metrics import Metrics
 from vfsoverlay._model import ObjectId, ObjectInfo
-from vfsoverlay._namespace.generations import refresh_snapshot
 from vfsoverlay._namespace.nodes import DirectoryNode, FileNode
 from vfsoverlay._vfs import attributes
+from vfsoverlay._vfs.naming import refreshed
+from vfsoverlay._vfs.read_order import File, ReadOrder
 from vfsoverlay.errors import ObjectArchived, StaleObject
 
 if TYPE_CHECKING:
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     from vfsoverlay._cache.cached_object import CachedObject
     from vfsoverlay._metrics import Purpose
     from vfsoverlay._namespace.nodes import Hidden, Node
-    from vfsoverlay._namespace.snapshot import Snapshot
     from vfsoverlay._spec import Mount
     from vfsoverlay._store.protocol import ObjectStore, Sink
     from vfsoverlay._vfs.location import Location
+    from vfsoverlay._vfs.naming import Names
 
 #: Attributes of so many nodes are kept; beyond it the table starts anew (about 30 MB).
 _MAX_STATUS = 50_000
@@ -53,7 +54,7 @@ class MountPoint:
         spec: Mount,
         store: ObjectStore,
         prefix: str,
-        namespace: Snapshot,
+        namespace: Names,
         cache: BlockCache,
         metrics: Metrics,
         shadow_dir: str,
@@ -77,6 +78,8 @@ class MountPoint:
         #: Objects that were opened in a newer version than the listing names (on_change="reopen").
         self._reopened: dict[str, FileNode | None] = {}
         self.lookup: Callable[[str], Node | None] = namespace.lookup
+        self._order = ReadOrder(namespace.lookup, namespace.scan)
+        self._lookahead = cache.lookahead(self._resolve) if spec.option("readahead") else None
 
     # --- the public face
 
@@ -168,9 +171,23 @@ class MountPoint:
         self.counters.add("opens")
         fd = self.cache.open_complete(object_id)
         if fd is not None:
+            if self._lookahead is not None and self._lookahead.active:
+                self._foresee(path)
             return fd
         self._refuse_archived(path, node)
+        self._foresee(path)
         return self.cache.complete(object_id, self._reader(path, node), purpose=purpose)
+
+    def _foresee(self, path: str) -> None:
+        """Tell the readahead over small files that *path* is opened."""
+        if self._lookahead is None:
+            return
+        number = self._order.number(path)
+        if number is not None:
+            self._lookahead.opened(number[0], number[1], lambda ahead: self._order.file_at(path, ahead))
+
+    def _resolve(self, file: File) -> tuple[ObjectId, Callable[[int, int, Sink, Purpose], None]]:
+        return self.object_id(file.path, file.node), self._reader(file.path, file.node)
 
     def is_lazy(self, path: str, node: FileNode) -> bool:
         """Whether a reader of this file is served as it reads: large, and not complete on disk."""
@@ -260,17 +277,13 @@ class MountPoint:
             OSError: The source cannot be listed; the names stay as they were.
         """
         below = "" if path is None else self._relative(os.fspath(path))
-        fresh = refresh_snapshot(
-            self.namespace,
-            self.store.list_pages,
-            below,
-            max_objects=self.spec.option("max_objects"),
-            max_object_size=self.spec.option("max_object_size"),
-        )
+        fresh = refreshed(self.namespace, self.spec, self.store, below)
         old, self.namespace = self.namespace, fresh
         self._status, self._reopened = {}, {}
         self.lookup = fresh.lookup
-        old.close()
+        self._order = ReadOrder(fresh.lookup, fresh.scan)
+        if old is not fresh:
+            old.close()
 
     def _relative(self, path: str) -> str:
         for root in self.roots:
@@ -288,10 +301,15 @@ class MountPoint:
         self.counters.after_fork()
         self.store.after_fork()
         self.namespace.after_fork()
+        self._order.after_fork()
+        if self._lookahead is not None:
+            self._lookahead.after_fork()
         self.cache.after_fork()
 
     def close(self) -> None:
         """Give everything back; descriptors that were handed out stay valid."""
+        if self._lookahead is not None:
+            self._lookahead.close()
         self.cache.close()
         self.namespace.close()
         self.store.close()
