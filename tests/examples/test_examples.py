@@ -1,0 +1,43 @@
+"""Every script in examples/ runs as it is, without arguments and without a network."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+#: What each script must print.
+EXPECTED = {
+    "quickstart.py": [
+        "  esRedditJson1  ",
+        '{"date": "2012-01-01"',
+        "1 listing request, 1 read request with 41045 bytes",
+    ],
+    "several_mounts.py": ["weather/ at /data/weather\n  san-francisco-2010.csv\n", "mounted now: ()"],
+    "private_bucket.py": [
+        "without credentials: no-credentials",
+        "with credentials: ['san-francisco-2010.csv', 'seattle",
+    ],
+    "pandas_numpy.py": ["/data/weather/seattle-2010.csv: 8759 rows, means [52.]"],
+    "import_package.py": ["greetings comes from /opt/packages/greetings/__init__.py\nhello from the bucket\n"],
+}
+
+
+def test_every_example_is_run() -> None:
+    """No script in examples/ is without its expectation here."""
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(EXPECTED)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_an_example_does_what_it_says(name: str) -> None:
+    """The example ends well, prints what it promises, and warns of nothing."""
+    if name == "pandas_numpy.py":
+        pytest.importorskip("pandas")
+    done = subprocess.run([sys.executable, str(EXAMPLES / name)], capture_output=True, text=True, check=False, cwd="/")
+    assert (done.returncode, done.stderr) == (0, "")
+    for text in EXPECTED[name]:
+        assert text in done.stdout
