@@ -68,15 +68,18 @@ class Connection:
         lines = head.decode("utf-8", "surrogateescape").split("\r\n")
         method, target, version = lines[0].split(" ", 2) if lines[0].count(" ") >= 2 else ("", "", "")
         if not method:
-            self.socket.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            self._refuse()
             return False
         headers = {}
         for line in lines[1:]:
             name, _, value = line.partition(":")
             headers[name.lower()] = value.strip()
         request = Request(method, target, headers)
-        if "content-length" in headers or "transfer-encoding" in headers:
+        try:
             self._read_body(request)
+        except ValueError:  # a length that is no number
+            self._refuse()
+            return False
         response = self._answer(request)
         self._sent = 0
         try:
@@ -87,6 +90,9 @@ class Connection:
         finally:
             response.close()
         return headers.get("connection", "").lower() != "close" and version != "HTTP/1.0"
+
+    def _refuse(self) -> None:
+        self.socket.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
     def _read_head(self) -> bytes | None:
         """The next request head without its empty line, or None when the client has gone."""
@@ -101,6 +107,8 @@ class Connection:
 
     def _read_body(self, request: Request) -> None:
         headers = request.headers
+        if "content-length" not in headers and "transfer-encoding" not in headers:
+            return
         if headers.get("expect", "").lower() == "100-continue":
             self.socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         if headers.get("transfer-encoding", "").lower() == "chunked":

@@ -11,6 +11,7 @@ from urllib.parse import quote_plus
 
 from vfsoverlay.testing._buckets import Bucket, Row
 from vfsoverlay.testing._errors import S3Error, escape_xml
+from vfsoverlay.testing._objects import StoredObject, iso_date
 
 #: S3 never gives more than this a page, whatever is asked for.
 PAGE_LIMIT: Final = 1000
@@ -171,44 +172,47 @@ def list_objects_v1(bucket: Bucket, query: Mapping[str, str]) -> bytes:
 def list_versions(bucket: Bucket, query: Mapping[str, str]) -> bytes:
     """The answer to ListObjectVersions: each version of each key, newest first."""
     ask = _ListRequest.of(query)
-    marker, version_marker = query.get("key-marker", ""), query.get("version-id-marker", "")
+    marker = query.get("key-marker", "")
     keys = bucket.versioned_keys()
     page = page_of(keys, ask.prefix, ask.delimiter, marker, len(keys))
-    rows = [(key, version, n == 0) for key in page.keys for n, version in enumerate(bucket.versions(key))]
-    if version_marker:
-        rest = bucket.versions(marker)
-        places = [n for n, version in enumerate(rest) if version.version_id == version_marker]
-        rows[:0] = [(marker, version, False) for version in rest[places[0] + 1 :]] if places else []
-    truncated = len(rows) > ask.limit
-    rows = rows[: ask.limit]
-    parts = []
-    for key, version, latest in rows:
-        tag = "DeleteMarker" if version.is_delete_marker else "Version"
-        about = (
-            ""
-            if version.is_delete_marker
-            else f"<ETag>&quot;{version.etag}&quot;</ETag><Size>{version.size}</Size>"
-            f"<StorageClass>{version.storage_class}</StorageClass>"
-        )
-        parts.append(
-            f"<{tag}><Key>{ask.show(key)}</Key><VersionId>{version.version_id}</VersionId>"
-            f"<IsLatest>{str(latest).lower()}</IsLatest><LastModified>{version.listed_date()}</LastModified>"
-            f"{about}</{tag}>"
-        )
+    versions = _rest_of_key(bucket, marker, query.get("version-id-marker", ""))
+    versions += [(key, n == 0, version) for key in page.keys for n, version in enumerate(bucket.versions(key))]
+    shown, truncated = versions[: ask.limit], len(versions) > ask.limit
     return ask.frame(
         "ListVersionsResult",
         bucket,
         page._replace(truncated=truncated),
-        "".join(parts),
-        NextKeyMarker=ask.show(rows[-1][0]) if truncated else "",
-        NextVersionIdMarker=rows[-1][1].version_id if truncated else "",
+        "".join(_render_version(ask.show(key), latest, version) for key, latest, version in shown),
+        NextKeyMarker=ask.show(shown[-1][0]) if truncated else "",
+        NextVersionIdMarker=shown[-1][2].version_id if truncated else "",
     )
 
 
-def list_buckets(buckets: Sequence[Bucket], date: Callable[[float], str]) -> bytes:
+def _rest_of_key(bucket: Bucket, key: str, version_id: str) -> list[tuple[str, bool, StoredObject]]:
+    """The versions of *key* that are older than *version_id*, where the page before ended."""
+    versions = bucket.versions(key) if version_id else []
+    ids = [version.version_id for version in versions]
+    return [(key, False, version) for version in versions[ids.index(version_id) + 1 :]] if version_id in ids else []
+
+
+def _render_version(key: str, latest: bool, version: StoredObject) -> str:
+    tag, about = "DeleteMarker", ""
+    if not version.is_delete_marker:
+        tag = "Version"
+        about = (
+            f"<ETag>&quot;{version.etag}&quot;</ETag><Size>{version.size}</Size>"
+            f"<StorageClass>{version.storage_class}</StorageClass>"
+        )
+    return (
+        f"<{tag}><Key>{key}</Key><VersionId>{version.version_id}</VersionId><IsLatest>{str(latest).lower()}</IsLatest>"
+        f"<LastModified>{version.listed_date()}</LastModified>{about}</{tag}>"
+    )
+
+
+def list_buckets(buckets: Sequence[Bucket]) -> bytes:
     """The answer to ListBuckets."""
     rows = "".join(
-        f"<Bucket><Name>{bucket.name}</Name><CreationDate>{date(bucket.created)}</CreationDate></Bucket>"
+        f"<Bucket><Name>{bucket.name}</Name><CreationDate>{iso_date(bucket.created)}</CreationDate></Bucket>"
         for bucket in buckets
     )
     owner = "<Owner><ID>vfsoverlay</ID><DisplayName>vfsoverlay</DisplayName></Owner>"

@@ -67,7 +67,8 @@ class RequestLog:
     """The last *keep* requests of a server, oldest first; safe to read while it serves."""
 
     def __init__(self, keep: int) -> None:
-        self._lock = threading.Condition()
+        self._lock = threading.Condition(threading.Lock())
+        self._waiters = 0
         self._records: deque[RequestRecord] = deque(maxlen=keep)
         self._total = 0
 
@@ -76,7 +77,8 @@ class RequestLog:
         with self._lock:
             self._records.append(record)
             self._total += 1
-            self._lock.notify_all()
+            if self._waiters:  # telling nobody costs as much as the rest
+                self._lock.notify_all()
 
     def wait_for(self, count: int, timeout: float = 10.0) -> None:
         """Wait until *count* requests have arrived since the last ``reset()``.
@@ -85,9 +87,14 @@ class RequestLog:
             TimeoutError: They have not after *timeout* seconds.
         """
         with self._lock:
-            if not self._lock.wait_for(lambda: self._total >= count, timeout):
-                msg = f"only {self._total} of {count} requests arrived in {timeout} s"
-                raise TimeoutError(msg)
+            self._waiters += 1
+            try:
+                arrived = self._lock.wait_for(lambda: self._total >= count, timeout)
+            finally:
+                self._waiters -= 1
+        if not arrived:
+            msg = f"only {self._total} of {count} requests arrived in {timeout} s"
+            raise TimeoutError(msg)
 
     def __len__(self) -> int:
         """How many requests came since the last ``reset()``, also those no longer kept."""

@@ -18,7 +18,7 @@ from vfsoverlay.testing._message import Request, Response
 from vfsoverlay.testing._multipart import MultipartUploads
 from vfsoverlay.testing._object_reads import read_object
 from vfsoverlay.testing._object_writes import NAMESPACE, XML_HEADERS
-from vfsoverlay.testing._objects import BytesContent, StoredObject, http_date, iso_date
+from vfsoverlay.testing._objects import BytesContent, StoredObject, http_date
 from vfsoverlay.testing._request_log import RequestLog, RequestPurpose, RequestRecord, purpose_of
 from vfsoverlay.testing._sabotage import hold, spoil_request, spoil_response
 from vfsoverlay.testing._sigv4 import Credentials, Signature, verify
@@ -117,10 +117,10 @@ class S3Service:
             if signature is None:
                 raise S3Error("AccessDenied")
             buckets = [self.buckets[name] for name in sorted(self.buckets)]
-            return Response(200, dict(XML_HEADERS), _listing.list_buckets(buckets, iso_date))
+            return Response(200, dict(XML_HEADERS), _listing.list_buckets(buckets))
         bucket = self.buckets.get(request.bucket)
         if bucket is None:
-            if request.method == "PUT" and not request.key and signature is not None:
+            if request.method == "PUT" and not request.key and not request.query and signature is not None:
                 return self._create_bucket(request)
             raise S3Error("NoSuchBucket", BucketName=request.bucket)
         if signature is not None:
@@ -144,7 +144,12 @@ class S3Service:
 
     @staticmethod
     def _may(action: str, bucket: Bucket, signature: Signature | None) -> bool:
-        return action not in bucket.deny and (signature is not None or action in bucket.public)
+        if action in bucket.deny:
+            return False
+        if signature is None:
+            return action in bucket.public
+        allowed = signature.credentials.actions
+        return allowed is None or action in allowed
 
     def _check_region(self, bucket: Bucket, signature: Signature) -> None:
         """Refuse a signature for another region, as the bucket's own endpoint does, or redirect as a foreign one."""

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import re
 from calendar import timegm
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from time import strptime
 from typing import Final, NamedTuple
@@ -33,6 +33,8 @@ class Credentials(NamedTuple):
     """Of temporary credentials; requests must carry it."""
     expires: float | None = None
     """Seconds since the epoch on the server's clock; later requests get ExpiredToken."""
+    actions: Collection[str] | None = None
+    """What may be done with it: "list", "get", "put", "delete"; None is everything."""
 
 
 class Signature(NamedTuple):

@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import socket
 import ssl
 import threading
 import weakref
+from base64 import b64encode
 from collections.abc import Collection
+from hashlib import md5
 from types import TracebackType
 from typing import Any
 
@@ -66,7 +67,7 @@ class S3Server:
         directory: str | os.PathLike[str] | None = None,
         latency: float = 0.0,
         bandwidth: float = 0.0,
-        keep_requests: int = 1_000_000,
+        keep_requests: int = 100_000,
     ) -> None:
         self.host = host
         self.port = port
@@ -91,7 +92,10 @@ class S3Server:
     # --------------------------------------------------------------------------------- life
 
     def start(self) -> S3Server:
-        """Listen and serve; a server is started once."""
+        """Listen and serve; raises ``RuntimeError`` the second time, since a closed server is not used again."""
+        if self._acceptor is not None:
+            msg = "this server was started before; make another one"
+            raise RuntimeError(msg)
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         self._listener = socket.create_server((self.host, self.port), family=family, backlog=512)
         self.port = self._listener.getsockname()[1]
@@ -227,6 +231,7 @@ class S3Server:
         restore: str = "",
         headers: dict[str, str] | None = None,
         checksum: str | None = None,
+        sse_customer_key: bytes | None = None,
     ) -> StoredObject:
         """Store an object without a request.
 
@@ -240,6 +245,7 @@ class S3Server:
             restore: The ``x-amz-restore`` header, such as ``ongoing-request="true"``.
             headers: Headers of every answer, such as ``Content-Encoding`` or ``x-amz-meta-...``.
             checksum: Also keep this checksum: crc32, crc32c, crc64nvme, sha1 or sha256.
+            sse_customer_key: Readers must give this key (SSE-C).
         """
         data = body.encode() if isinstance(body, str) else bytes(body)
         stored = StoredObject(
@@ -250,6 +256,7 @@ class S3Server:
             restore=restore,
             headers=headers,
             checksums={checksum: compute_checksum(checksum, data)} if checksum else None,
+            sse_key_md5=b64encode(md5(sse_customer_key).digest()).decode() if sse_customer_key else "",
         )
         return self.bucket(bucket).put(key, stored)
 
@@ -369,6 +376,8 @@ os.register_at_fork(after_in_child=_forget_all_in_child)
 
 def main(arguments: list[str] | None = None) -> None:
     """Serve directories as buckets until interrupted."""
+    import argparse
+
     parser = argparse.ArgumentParser(prog="python -m vfsoverlay.testing.s3server", description=main.__doc__)
     parser.add_argument("directory", metavar="DIR", help="each directory below it is a bucket")
     parser.add_argument("--host", default="127.0.0.1")

@@ -41,6 +41,8 @@ def test_close_ends_everything(server: S3Server) -> None:
         urlopen(f"{server.url}/b/k").read()
     server.close()
     server.close()
+    with pytest.raises(RuntimeError):
+        server.start()
     assert idle.recv(1) == b""
     idle.close()
     assert threading.active_count() < before
@@ -154,10 +156,11 @@ def test_as_a_proxy(ask: Ask) -> None:
     assert ask("http://b.s3.test/k", Host="b.s3.test").body == b"0123456789"
 
 
-def test_senseless_request(server: S3Server) -> None:
+@pytest.mark.parametrize("request_head", [b"nonsense", b"PUT /b/k HTTP/1.1\r\nContent-Length: many"])
+def test_senseless_request(server: S3Server, request_head: bytes) -> None:
     """What is no HTTP is answered 400 and the connection ended."""
     with socket.create_connection((server.host, server.port), timeout=20) as sock:
-        sock.sendall(b"nonsense\r\n\r\n")
+        sock.sendall(request_head + b"\r\n\r\n")
         assert sock.makefile("rb").readline() == b"HTTP/1.1 400 Bad Request\r\n"
 
 
@@ -306,6 +309,17 @@ def test_restored_objects(server: S3Server, ask: Ask, restore: str, status: int)
     server.put("b", "x", b"x", storage_class="DEEP_ARCHIVE", restore=restore)
     assert ask("/b/x").status == status
     assert ask("/b/x", method="HEAD").status == 200
+
+
+def test_customer_key(server: S3Server, ask: Ask) -> None:
+    """An object of SSE-C is read by those who have its key."""
+    server.put("b", "x", b"x", sse_customer_key=b"k" * 32)
+    digest = {"x_amz_server_side_encryption_customer_key_MD5": "fJeMDQgL5MNH18wf0c4ubw=="}
+    assert ask("/b/x").status == 400
+    assert ask("/b/x", **digest).status == 403
+    digest = {"x_amz_server_side_encryption_customer_key_MD5": server.bucket("b").find("x").sse_key_md5}  # type: ignore[union-attr]
+    assert ask("/b/x", **digest).body == b"x"
+    assert ask("/b/k", **digest).status == 400
 
 
 def test_contents_without_requests(server: S3Server) -> None:

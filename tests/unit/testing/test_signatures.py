@@ -125,6 +125,13 @@ def test_session_token(send: Send, presigned_for: int) -> None:
     assert get("token", time.time() - 1) == (400, "ExpiredToken")
 
 
+def test_limited_credentials(send: Send) -> None:
+    """A key pair may be allowed less than everything."""
+    limited = lambda server: server.add_credentials(Credentials("less", "s", actions=("list",)))
+    assert send("/b?list-type=2", access_key="less", secret_key="s", before=limited) == (200, "")
+    assert send(access_key="less", secret_key="s", before=limited) == (403, "AccessDenied")
+
+
 def test_removed_credentials(send: Send) -> None:
     """A key pair can be withdrawn."""
     removed = send(before=lambda server: server.remove_credentials(server.credentials.access_key))
