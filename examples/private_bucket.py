@@ -15,7 +15,8 @@ from vfsoverlay.testing.sample import sample_server
 
 with ExitStack() as stack:
     if len(sys.argv) > 1:
-        source, options = sys.argv[1], {"profile": sys.argv[2]} if len(sys.argv) > 2 else {}
+        source = sys.argv[1]
+        options = {"profile": sys.argv[2]} if len(sys.argv) > 2 else {}
     else:
         server = stack.enter_context(sample_server(public=False))
         source = "s3://ryft-public-sample-data/weather/"
@@ -28,8 +29,7 @@ with ExitStack() as stack:
             print(f"without credentials: {error.reason}")
 
         # Usually they come from the environment, ~/.aws or the instance; here they are given.
-        keys = server.credentials
-        options["storage_options"] = {"key": keys.access_key, "secret": keys.secret_key}
+        options = server.mount_options(anon=False)
 
     with vfsoverlay.mount(source, "/data/weather", **options) as point:
         print(f"with credentials: {sorted(os.listdir(point.root_dir))}")
