@@ -36,17 +36,18 @@ class Attempts:
     """Counts the attempts of one operation under its deadline.
 
     The deadline bounds the time without progress: each mebibyte that arrives starts it anew, so that
-    a large object on a slow link is not cut off while bytes keep coming.
+    a large object on a slow link is not cut off while bytes keep coming. While a mount is being made
+    (*mounting*) there is little patience with an endpoint that cannot be reached.
     """
 
-    __slots__ = ("_arrived", "_clock", "_end", "_impatient", "_metrics", "_seconds", "_waits", "count")
+    __slots__ = ("_arrived", "_clock", "_end", "_metrics", "_seconds", "_waits", "count", "mounting")
 
-    def __init__(self, seconds: float, clock: Clock, metrics: Metrics, *, impatient: bool = False) -> None:
+    def __init__(self, seconds: float, clock: Clock, metrics: Metrics, *, mounting: bool = False) -> None:
         self.count = 0
         self._seconds = seconds
         self._clock = clock
         self._metrics = metrics
-        self._impatient = impatient
+        self.mounting = mounting
         self._end = clock.now() + seconds
         self._waits = 0
         self._arrived = 0
@@ -74,7 +75,7 @@ class Attempts:
         self._clock.sleep(wait)
 
     def _gives_up(self, failure: Failure) -> bool:
-        hopeless = failure.kind in _HARDLY_CURED or (self._impatient and failure.connecting)
+        hopeless = failure.kind in _HARDLY_CURED or (self.mounting and failure.connecting)
         return hopeless and self.count >= _FEW
 
     def _wait(self, failure: Failure) -> float:

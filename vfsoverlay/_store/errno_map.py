@@ -53,7 +53,7 @@ MEANINGS: Final[dict[Kind, Meaning]] = {
         errno.EACCES,
         "no-credentials",
         False,
-        "the request was unsigned and the bucket is not public: configure AWS credentials (option profile, environment)",
+        "the request was unsigned, and the bucket is not public: configure AWS credentials",
     ),
     Kind.EXPIRED: Meaning(
         AccessDenied,

@@ -34,9 +34,10 @@ class FileSystem:
                 self._made = self._make()
             return self._made
 
-    def attempts(self) -> Attempts:
-        """A new count for one operation."""
-        return Attempts(self._deadline, self._clock, self.metrics, impatient=not self.proved)
+    def attempts(self, *, listing: bool) -> Attempts:
+        """A new count for one operation; the first *listing* makes or breaks the mount."""
+        mounting = listing and not self.proved
+        return Attempts(self._deadline, self._clock, self.metrics, mounting=mounting)
 
     @contextmanager
     def telling(self, action: str, name: str, attempts: Attempts) -> Iterator[None]:
@@ -44,7 +45,7 @@ class FileSystem:
         try:
             yield
         except Failure as failure:
-            told = to_error if self.proved else to_mount_error
+            told = to_mount_error if attempts.mounting else to_error
             raise told(failure, action, name, attempts.count) from failure
 
     def call(self, attempts: Attempts, purpose: Purpose, function: Callable[[Any], Any]) -> Any:

@@ -50,7 +50,7 @@ class FsspecStore:
         told as an object whose key ends in a slash.
         """
         folder = prefix.rpartition("/")[0]
-        attempts = self._base.attempts()
+        attempts = self._base.attempts(listing=True)
         with self._base.telling(_LIST, self._name(prefix), attempts):
             found = self._base.call(attempts, "list", lambda fs: self._find(fs, folder, deep=not delimiter))
         self._base.proved = True
@@ -65,7 +65,7 @@ class FsspecStore:
         path = self._path(info.key)
         for at in range(start, stop, _AT_ONCE):
             end = min(at + _AT_ONCE, stop)
-            attempts = self._base.attempts()
+            attempts = self._base.attempts(listing=False)
             with self._base.telling(_READ, self._name(info.key), attempts):
                 read = _PinnedRead(path, info, at, end)
                 data = self._base.call(attempts, purpose, read)

@@ -13,7 +13,7 @@ from vfsoverlay._store.protocol import ObjectRow
 # One object as AWS, MinIO, Ceph, R2 and moto write it, with no markup and no entity inside a text. Whatever deviates
 # (a restored object's RestoreStatus, an owner) goes to the strict parser: this need not be complete, only never wrong.
 _CONTENTS: Final = re.compile(
-    r"(<Contents>\s*<Key>([^<&\r]*)</Key>\s*<LastModified>([^<&]*)</LastModified>\s*"
+    r"(<Contents>\s*<Key>([^<&\x00-\x08\x0b-\x1f]*)</Key>\s*<LastModified>([^<&]*)</LastModified>\s*"
     r"<ETag>(?:&quot;|&#34;|\")?([^<&\"]*)(?:&quot;|&#34;|\")?</ETag>\s*"
     r"(?:<ChecksumAlgorithm>[^<]*</ChecksumAlgorithm>\s*)*(?:<ChecksumType>[^<]*</ChecksumType>\s*)?"
     r"<Size>([0-9]{1,15})</Size>\s*(?:<StorageClass>([A-Z_]*)</StorageClass>\s*)?</Contents>\s*)"

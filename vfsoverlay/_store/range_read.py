@@ -9,15 +9,15 @@ from vfsoverlay._model import ObjectInfo
 from vfsoverlay._store.answer_checks import Body, check_answer
 from vfsoverlay._store.attempts import Attempts
 from vfsoverlay._store.checksums import Checksum, checksum_of
-from vfsoverlay._store.connections import Exchange
 from vfsoverlay._store.errno_map import Failure
+from vfsoverlay._store.http_answer import HttpAnswer
 from vfsoverlay._store.kinds import Kind
 from vfsoverlay._store.protocol import Sink
 from vfsoverlay._store.s3_client import Request, S3Client
 
-#: Bytes handed over at once; measured: smaller pieces cost more system calls, larger ones save nothing.
-PIECE: Final = 1024**2
-#: Below this a buffer of its own is cheaper than a mebibyte kept for every reader.
+#: Bytes handed over at once; measured: smaller pieces cost more system calls, larger ones leave the processor's cache.
+PIECE: Final = 256 * 1024
+#: Below this a buffer of its own is cheaper than a large one kept for every reader.
 _SMALL: Final = 64 * 1024
 
 GET_OBJECT: Final = "s3:GetObject"
@@ -58,6 +58,7 @@ class RangeRead:
         self._sink = sink
         self._purpose = purpose
         self._whole = start == 0 and stop == info.size
+        self._sse_headers = client.session.settings.sse_headers
 
     def run(self, attempts: Attempts, metrics: Metrics) -> None:
         """Deliver everything, resuming behind the last byte delivered; raises ``Failure``, or what the sink raises."""
@@ -67,13 +68,21 @@ class RangeRead:
                 with self._client.open(self._request(), attempts) as answer:
                     self._deliver(answer, attempts)
             except Failure as failure:
-                attempts.again(failure)
+                if not self._needs_no_customer_key(failure):
+                    attempts.again(failure)
             finally:
                 metrics.add(f"bytes.{self._purpose}", self._position - before)
 
+    def _needs_no_customer_key(self, failure: Failure) -> bool:
+        """Whether the object is not encrypted by the customer's key, which S3 then refuses to be given."""
+        if not self._sse_headers or failure.kind is not Kind.ENCRYPTION or "not applicable" not in failure.detail:
+            return False
+        self._sse_headers = {}
+        return True
+
     def _request(self) -> Request:
         info = self._info
-        headers = dict(self._client.session.settings.sse_headers)
+        headers = dict(self._sse_headers)
         if info.etag:
             headers["if-match"] = f'"{info.etag}"'
         if self._whole and self._position == 0:
@@ -84,7 +93,7 @@ class RangeRead:
         query = [("versionId", info.version_id)] if info.version_id else []
         return Request(GET_OBJECT, "get_object", self._purpose, info.key, query, headers)
 
-    def _deliver(self, answer: Exchange, attempts: Attempts) -> None:
+    def _deliver(self, answer: HttpAnswer, attempts: Attempts) -> None:
         start = self._position
         body = check_answer(answer.status, answer.headers.get, self._info, start, self._stop)
         whole = self._whole and start == 0 and body.length == self._stop
@@ -97,7 +106,7 @@ class RangeRead:
             self._buffers.give_back(buffer)
 
     def _pump(
-        self, answer: Exchange, stop: int, buffer: memoryview, checksum: Checksum | None, attempts: Attempts
+        self, answer: HttpAnswer, stop: int, buffer: memoryview, checksum: Checksum | None, attempts: Attempts
     ) -> None:
         while self._position < stop:
             size = _fill(answer, buffer[: stop - self._position], attempts)
@@ -116,7 +125,7 @@ class RangeRead:
         return Failure(Kind.CORRUPT if self._position == 0 else Kind.DAMAGED, told)
 
 
-def _fill(answer: Exchange, buffer: memoryview, attempts: Attempts) -> int:
+def _fill(answer: HttpAnswer, buffer: memoryview, attempts: Attempts) -> int:
     size = answer.readinto(buffer, attempts.remaining())
     if not size:
         raise Failure(Kind.NETWORK, "the body ended before its announced length")
@@ -124,7 +133,7 @@ def _fill(answer: Exchange, buffer: memoryview, attempts: Attempts) -> int:
     return size
 
 
-def _skip(answer: Exchange, body: Body, buffer: memoryview, attempts: Attempts) -> None:
+def _skip(answer: HttpAnswer, body: Body, buffer: memoryview, attempts: Attempts) -> None:
     left = body.skip
     while left:
         left -= _fill(answer, buffer[:left], attempts)

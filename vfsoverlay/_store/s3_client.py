@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from vfsoverlay._store.attempts import Attempts, Clock
 from vfsoverlay._store.connections import Connections, Exchange
 from vfsoverlay._store.errno_map import Failure, to_error, to_mount_error
+from vfsoverlay._store.http_answer import HttpAnswer
 from vfsoverlay._store.kinds import Kind, kind_of
 from vfsoverlay._store.list_strict import parse_error
 from vfsoverlay._store.sigv4 import Keys, quote_path, quote_query, sign
@@ -73,9 +74,10 @@ class S3Client:
         self._unsigned: set[str] = set()
         self._tried_unsigned: set[str] = set()
 
-    def attempts(self) -> Attempts:
-        """A new count for one operation."""
-        return Attempts(self._deadline, self._clock, self._metrics, impatient=not self.proved)
+    def attempts(self, *, listing: bool) -> Attempts:
+        """A new count for one operation; the first *listing* makes or breaks the mount."""
+        mounting = listing and not self.proved
+        return Attempts(self._deadline, self._clock, self._metrics, mounting=mounting)
 
     @contextmanager
     def telling(self, action: str, name: str, attempts: Attempts) -> Iterator[None]:
@@ -83,7 +85,7 @@ class S3Client:
         try:
             yield
         except Failure as failure:
-            told = to_error if self.proved else to_mount_error
+            told = to_mount_error if attempts.mounting else to_error
             raise told(failure, action, name, attempts.count) from failure
 
     def open(self, request: Request, attempts: Attempts) -> Exchange:
@@ -112,12 +114,12 @@ class S3Client:
         endpoint = self.session.endpoint()
         target, headers = self._compose(request, endpoint, keys)
         self._metrics.add(f"requests.{request.purpose}")
-        exchange = self._connections_to(endpoint.url).request("GET", target, headers, attempts.remaining())
-        if exchange.status in (200, 206):
+        exchange = self._connections_to(endpoint.url).get(target, headers, attempts.remaining())
+        if exchange.answer.status in (200, 206):
             return exchange
-        with exchange:
-            body = exchange.read(attempts.remaining())
-        raise _failure_of(exchange, body, request, signed=keys is not None)
+        with exchange as answer:
+            body = answer.read(attempts.remaining())
+        raise _failure_of(answer, body, request, signed=keys is not None)
 
     def _compose(self, request: Request, endpoint: Endpoint, keys: Keys | None) -> tuple[str, dict[str, str]]:
         headers = {"host": endpoint.host, "accept-encoding": "identity", "user-agent": "vfsoverlay", **request.headers}
@@ -190,11 +192,11 @@ class S3Client:
             connections.close()
 
 
-def _failure_of(exchange: Exchange, body: bytes, request: Request, *, signed: bool) -> Failure:
-    get = exchange.headers.get
+def _failure_of(answer: HttpAnswer, body: bytes, request: Request, *, signed: bool) -> Failure:
+    get = answer.headers.get
     fields = parse_error(body)
     code, message = fields.get("Code", ""), fields.get("Message", "")
-    kind = kind_of(exchange.status, code, message, has_body=bool(body))
+    kind = kind_of(answer.status, code, message, has_body=bool(body))
     if kind is Kind.MISSING_KEY and not request.key:
         kind = Kind.MISSING_BUCKET
     if kind is Kind.DENIED and not signed:
@@ -202,7 +204,7 @@ def _failure_of(exchange: Exchange, body: bytes, request: Request, *, signed: bo
     return Failure(
         kind,
         message or "no reason given",
-        status=exchange.status,
+        status=answer.status,
         code=code,
         request_id=get("x-amz-request-id") or fields.get("RequestId", ""),
         retry_after=retry_after(get("retry-after")),

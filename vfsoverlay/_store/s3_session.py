@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError, ProfileNotFound
+from botocore.loaders import create_loader
 
 from vfsoverlay._store.errno_map import Failure
 from vfsoverlay._store.kinds import Kind
@@ -180,6 +182,7 @@ class S3Session:
     def _botocore(self) -> Any:
         try:
             session = botocore.session.Session(profile=self.settings.profile)
+            session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
             # The profile is looked up late; ask for it where the error can be told.
             session.get_scoped_config()
         except ProfileNotFound as error:
@@ -203,6 +206,12 @@ class S3Session:
         self._client = None
         self._credentials = None
         self._looked_for_credentials = False
+
+
+@cache
+def _loader(data_path: str | None) -> Any:
+    """botocore's descriptions of services, read once a process: that takes longer than all else it does for us."""
+    return create_loader(data_path)
 
 
 def _listens(url: str) -> bool:

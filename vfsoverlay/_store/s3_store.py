@@ -62,7 +62,7 @@ class S3Store:
         self._at = None if version_at is None else parse_date(version_at)
         self._is_directory_bucket = bucket.endswith(_DIRECTORY_BUCKETS)
         self._buffers = Buffers()
-        with self._client.telling(_LIST, f"s3://{bucket}/", self._client.attempts()):
+        with self._client.telling(_LIST, f"s3://{bucket}/", self._client.attempts(listing=True)):
             self._origin = _origin(self._session)
 
     @property
@@ -98,7 +98,7 @@ class S3Store:
 
         One GET when nothing goes wrong, never a HEAD. See ``ObjectStore.read_range``.
         """
-        attempts = self._client.attempts()
+        attempts = self._client.attempts(listing=False)
         with self._client.telling(GET_OBJECT, f"s3://{self._bucket}/{info.key}", attempts):
             RangeRead(self._client, self._buffers, info, start, stop, sink, purpose).run(attempts, self._metrics)
 
@@ -133,7 +133,7 @@ class S3Store:
             # A server that knows only the first version of the listing gives no token and wants a marker.
             following = [("start-after", last), ("marker", last)]
         if following == where or following[0][1] == "":
-            attempts = self._client.attempts()
+            attempts = self._client.attempts(listing=True)
             with self._client.telling(_LIST, f"s3://{self._bucket}/{prefix}", attempts):
                 raise Failure(Kind.MALFORMED, "the listing says that it goes on, but not where")
         return following
@@ -156,20 +156,25 @@ class S3Store:
         # A restored object says so only when asked; servers without archives ignore the header.
         headers = {} if self._is_directory_bucket else {"x-amz-optional-object-attributes": "RestoreStatus"}
         request = Request(action, operation, "list", "", query, headers)
-        attempts = self._client.attempts()
+        attempts = self._client.attempts(listing=True)
         with self._client.telling(action, f"s3://{self._bucket}/{prefix}", attempts):
-            while True:
-                try:
-                    answer = self._parsed(request, attempts, parse, prefix)
-                except Failure as failure:
-                    attempts.again(failure)
-                else:
-                    self._client.proved = True
-                    return answer
+            while (answer := self._try_page(request, attempts, parse, prefix)) is None:
+                pass
+        self._client.proved = True
+        return answer
+
+    def _try_page(
+        self, request: Request, attempts: Attempts, parse: Callable[[bytes], _Answer], prefix: str
+    ) -> _Answer | None:
+        try:
+            return self._parsed(request, attempts, parse, prefix)
+        except Failure as failure:
+            attempts.again(failure)
+            return None
 
     def _parsed(self, request: Request, attempts: Attempts, parse: Callable[[bytes], _Answer], prefix: str) -> _Answer:
-        with self._client.open(request, attempts) as exchange:
-            body = exchange.read(attempts.remaining())
+        with self._client.open(request, attempts) as page:
+            body = page.read(attempts.remaining())
         self._metrics.add("bytes.list", len(body))
         try:
             answer = parse(body)

@@ -64,7 +64,7 @@ class S3fsStore:
         """Give bytes *start* to *stop* of this very version to *sink*; see ``ObjectStore.read_range``."""
         for at in range(start, stop, _AT_ONCE):
             end = min(at + _AT_ONCE, stop)
-            attempts = self._base.attempts()
+            attempts = self._base.attempts(listing=False)
             with self._base.telling(GET_OBJECT, f"s3://{self._bucket}/{info.key}", attempts):
                 data = self._base.call(attempts, purpose, _Get(self._bucket, info, at, end, self._sse))
             self._base.metrics.add(f"bytes.{purpose}", len(data))
@@ -78,7 +78,7 @@ class S3fsStore:
         """s3fs closes its connections when it is collected."""
 
     def _list(self, prefix: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        attempts = self._base.attempts()
+        attempts = self._base.attempts(listing=True)
         with self._base.telling(_LIST, f"s3://{self._bucket}/{prefix}", attempts):
             answer: dict[str, Any] = self._base.call(
                 attempts, "list", lambda fs: fs.call_s3("list_objects_v2", Bucket=self._bucket, **arguments)
