@@ -239,6 +239,8 @@ class BlockCache:
         file = self._large.use(object_id, stem)
         try:
             self._fetcher.fetch_all(file, read_range, purpose, time.monotonic() + self._deadline)
+            # The thread that brought the last block may not have come to that yet.
+            file.seal()
             fd = file.descriptor(os.O_RDONLY | os.O_CLOEXEC)
             self._locks.pin(fd)
             return fd

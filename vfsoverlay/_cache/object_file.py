@@ -78,6 +78,7 @@ class ObjectFile:
         self.promotion = Promotion(presence.add_waited)
         self._claims = 0
         self._closing = False
+        self._sealing = threading.Lock()
         self._local = bytearray([_READY if sealed else _UNKNOWN]) * self.blocks
         self._condition = threading.Condition(threading.Lock())
 
@@ -167,10 +168,27 @@ class ObjectFile:
                 stop = at + blocks.run_length(self._local, _CLAIMED, at, claim.last)
                 self._fetch_run(at, stop, read_range, purpose, ticket or Ticket())
                 at = stop
-            if not self.sealed and self.is_ready(0, self.blocks):
-                self._seal()
+            self.seal()
         finally:
             self.give_up(claim)
+
+    def seal(self) -> None:
+        """If all blocks are there, record how the complete file looks, so that it can be opened as a plain file.
+
+        Nothing happens while another process does the same.
+        """
+        with self._sealing:
+            if self.sealed or not self.is_ready(0, self.blocks):
+                return
+            held = try_acquire(self._locks, _by_descriptor(self._map.fd), HEADER_BYTE)
+            if held is None:
+                return
+            with held:
+                # Another process may have done it: its record stays true, since nothing touches the file again.
+                if not self._map.describes(_real.fstat(self.data_fd)):
+                    _real.fchmod(self.data_fd, 0o400)
+                    self._map.seal(_real.fstat(self.data_fd))
+            self.sealed = True
 
     def read_into(self, offset: int, buffer: memoryview) -> int:
         """Fill *buffer* from the data file at *offset*; short only if somebody truncated the file."""
@@ -201,6 +219,7 @@ class ObjectFile:
         self._condition = threading.Condition(threading.Lock())
         self._local = self._local.replace(bytes([_CLAIMED]), bytes([_UNKNOWN]))
         self._claims = 0
+        self._sealing = threading.Lock()
         self.promotion.after_fork()
 
     def publish(self, first: int, checksums: list[int]) -> None:
@@ -266,28 +285,19 @@ class ObjectFile:
         for is_last_try in (False, True):
             start, stop = blocks.span(first, last, self.size, self.block_size)
             self._budget.reserve(stop - start)
-            sink = _BlockSink(self, first, start, ticket)
+            sink = _BlockSink(self, first, start, stop, ticket)
             try:
                 read_range(start, stop, sink, purpose)
             finally:
                 self._budget.give_back(stop - sink.offset)
             if sink.error is None:
-                check_length("a range", sink.offset - start, stop - start)
+                check_length("a range", sink.given, stop - start)
                 return
             if sink.error.errno not in FULL:
                 raise sink.error
             first = sink.block
             if is_last_try or not self._budget.evict(stop - sink.offset):
                 raise DiskFull from sink.error
-
-    def _seal(self) -> None:
-        """Record how the complete file looks; whoever finds the header locked leaves it to the other."""
-        held = try_acquire(self._locks, _by_descriptor(self._map.fd), HEADER_BYTE)
-        if held is not None:
-            with held:
-                _real.fchmod(self.data_fd, 0o400)
-                self._map.seal(_real.fstat(self.data_fd))
-        self.sealed = True
 
     def _wait(self, first: int, last: int, deadline: float) -> None:
         with self._condition:
@@ -304,19 +314,24 @@ class ObjectFile:
 class _BlockSink:
     """Writes a body to the data file and publishes each block as it becomes whole; raises only ``Abandoned``."""
 
-    __slots__ = ("_checksum", "_file", "_ticket", "block", "error", "offset")
+    __slots__ = ("_checksum", "_file", "_stop", "_ticket", "block", "error", "given", "offset")
 
-    def __init__(self, file: ObjectFile, block: int, offset: int, ticket: Ticket) -> None:
+    def __init__(self, file: ObjectFile, block: int, start: int, stop: int, ticket: Ticket) -> None:
         self._file = file
+        self._stop = stop
         self._ticket = ticket
         self.block = block
         self._checksum = 0
-        self.offset = offset
+        self.offset = start
+        self.given = 0
         self.error: OSError | None = None
 
     def __call__(self, piece: memoryview) -> None:
         if self._ticket.cancelled:
             raise Abandoned
+        self.given += len(piece)
+        # Never into blocks that are not claimed, whatever a server sends.
+        piece = piece[: self._stop - self.offset]
         if self.error is None:
             try:
                 write_all(self._file.data_fd, piece, self.offset)

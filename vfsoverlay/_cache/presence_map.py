@@ -140,9 +140,11 @@ class PresenceMap:
         """All blocks are present and *found* is how the data file looks; the caller holds the header's lock."""
         self._store(self.header._replace(complete=True, mtime_ns=found.st_mtime_ns, ctime_ns=found.st_ctime_ns))
 
-    def stored_header(self) -> Header | None:
-        """The header as it is on disk now."""
-        return Header.parse(_real.pread(self.fd, _HEADER_SIZE, 0))
+    def describes(self, found: os.stat_result) -> bool:
+        """Whether the header on disk says that the object is complete and its data file looks like *found*."""
+        header = Header.parse(_real.pread(self.fd, _HEADER_SIZE, 0))
+        looks = (found.st_mtime_ns, found.st_ctime_ns)
+        return header is not None and header.complete and (header.mtime_ns, header.ctime_ns) == looks
 
     def close(self) -> None:
         """Close the map file."""
