@@ -15,13 +15,25 @@ if TYPE_CHECKING:
     from typing import Any
 
     from vfsoverlay import errors
-    from vfsoverlay._api import explain, local_path, metrics, mount, mounts, unmount
+    from vfsoverlay._api import explain, local_path, metrics, mount, mounts, unmount, warm, warm_ahead
     from vfsoverlay._spec import Mount
     from vfsoverlay._vfs.mount_point import MountPoint
 
 __version__ = "0.1.0"
 
-__all__ = ["Mount", "MountPoint", "errors", "explain", "local_path", "metrics", "mount", "mounts", "unmount"]
+__all__ = [
+    "Mount",
+    "MountPoint",
+    "errors",
+    "explain",
+    "local_path",
+    "metrics",
+    "mount",
+    "mounts",
+    "unmount",
+    "warm",
+    "warm_ahead",
+]
 
 _HOMES = {
     "Mount": "vfsoverlay._spec",
@@ -32,6 +44,8 @@ _HOMES = {
     "mount": "vfsoverlay._api",
     "mounts": "vfsoverlay._api",
     "unmount": "vfsoverlay._api",
+    "warm": "vfsoverlay._api",
+    "warm_ahead": "vfsoverlay._api",
 }
 
 

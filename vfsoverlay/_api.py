@@ -16,9 +16,14 @@ from vfsoverlay._vfs.explanation import Explanation, explain_place
 from vfsoverlay._vfs.location import Location
 from vfsoverlay._vfs.materialize import LocalPath
 from vfsoverlay._vfs.mount_point import MountPoint
+from vfsoverlay._vfs.warming import Warmed, fetch_all, fetch_in_order
+from vfsoverlay._warming import wanted_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+
+    from vfsoverlay._vfs.progress import Wish
+    from vfsoverlay._warming import Wanted
 
 __all__ = [
     "Explanation",
@@ -31,6 +36,8 @@ __all__ = [
     "mount",
     "mounts",
     "unmount",
+    "warm",
+    "warm_ahead",
 ]
 
 #: Held while mounts change. Reading needs no lock: tables are replaced whole.
@@ -189,6 +196,44 @@ def metrics() -> dict[str, float]:
     for point in mounts():
         total.update(point.metrics())  # type: ignore[arg-type]  # seconds are floats
     return dict(total)
+
+
+def warm(
+    wanted: Wanted,
+    *,
+    max_bytes: int | None = None,
+    ahead: int = 64,
+    progress: Wish = None,
+) -> Warmed:
+    """Fetch files before they are used, in the order given.
+
+    Args:
+        wanted: A path, a directory (all below it), a glob pattern (``**`` matches directories), or an
+            iterable of those, which is consumed as fetching goes on.
+        max_bytes: Stop before the file that would exceed this many bytes.
+        ahead: How many files may be on their way at once.
+        progress: None: a bar on a terminal or in a notebook when it takes longer than a second;
+            True or False: always or never; a callable is told files and bytes so far.
+
+    Returns:
+        How many files and bytes are complete on local disk now.
+
+    Raises:
+        FileNotFoundError: A path is not there, or a pattern matches nothing.
+        ValueError: A path does not lie below a mount.
+        OSError: A file could not be fetched; those before it are complete. ENOSPC if it does not fit.
+    """
+    return fetch_all(wanted_files(wanted), ahead=ahead, max_bytes=max_bytes, progress=progress)
+
+
+def warm_ahead(wanted: Wanted, *, ahead: int = 64) -> Iterator[str]:
+    """Give the paths of *wanted* in order while the files behind them are fetched ahead.
+
+    For loops over a known, shuffled order, such as a sampler's: each path is given when its file is
+    complete, while up to *ahead* further ones are on their way. The errors are those of ``warm``.
+    """
+    for file in fetch_in_order(wanted_files(wanted), ahead=ahead):
+        yield file.spelled
 
 
 def explain(path: str | bytes | os.PathLike[Any]) -> Explanation:

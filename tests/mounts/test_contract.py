@@ -154,9 +154,7 @@ def test_nested_mounts_longest_path_wins(mount: Any, server: Any) -> None:
     assert sorted(os.listdir("/content/data")) == ["file", "sub"]
 
 
-@pytest.mark.parametrize(
-    ("if_exists", "seen"), [("overlay", ["x"]), ("local", ["on-disk"])], ids=["overlay", "local"]
-)
+@pytest.mark.parametrize(("if_exists", "seen"), [("overlay", ["x"]), ("local", ["on-disk"])], ids=["overlay", "local"])
 def test_directory_on_disk(
     mount: Any, server: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, if_exists: str, seen: list[str]
 ) -> None:

@@ -18,25 +18,26 @@ from vfsoverlay._vfs import cache_directory
 from vfsoverlay._vfs.local_directory import LocalDirectory
 from vfsoverlay._vfs.mount_point import MountPoint
 from vfsoverlay._vfs.naming import open_names
+from vfsoverlay._vfs.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from vfsoverlay._namespace.nodes import Progress
     from vfsoverlay._spec import Mount
+    from vfsoverlay._vfs.progress import Wish
 
 _LOGGER = logging.getLogger("vfsoverlay")
 
 _SIZE_VARIABLE = "VFSOVERLAY_CACHE_SIZE"
 
 
-def assemble(spec: Mount, roots: Iterable[str], progress: Progress | None = None) -> MountPoint:
+def assemble(spec: Mount, roots: Iterable[str], progress: Wish = None) -> MountPoint:
     """Make the mount that *spec* describes, not yet visible.
 
     Args:
         spec: What to mount where.
         roots: All mount points in force and to be, this one included: the cache may not lie below one.
-        progress: Told after each page of the listing how many objects and bytes there are so far.
+        progress: Who hears how far the listing is.
 
     Raises:
         ValueError: The protocol of the source is unknown.
@@ -63,7 +64,8 @@ def assemble(spec: Mount, roots: Iterable[str], progress: Progress | None = None
             deadline=spec.option("deadline"),
         )
         stack.callback(cache.close)
-        namespace = open_names(spec, store, prefix, directory, progress)
+        with Progress(f"list {spec.source}", "objects", progress) as show:
+            namespace = open_names(spec, store, prefix, directory, show)
         point = MountPoint(spec, store, prefix, namespace, cache, metrics, cache_directory.shadow_directory(directory))
         stack.pop_all()
     return point

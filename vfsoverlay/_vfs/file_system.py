@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from vfsoverlay import _real
 from vfsoverlay._vfs.descriptors import Descriptors
-from vfsoverlay._vfs.location import PATH_MAX, Foreign, Location
+from vfsoverlay._vfs.location import Foreign, Location
 from vfsoverlay._vfs.mount_table import MountTable
-from vfsoverlay._vfs.paths import is_plain, locate_plain, walk
+from vfsoverlay._vfs.paths import is_plain, locate_plain, walk, walk_entry
 from vfsoverlay.errors import StaleObject
 
 if TYPE_CHECKING:
@@ -21,63 +21,70 @@ _FOREIGN = Foreign(None)
 class FileSystem:
     """What this process sees in addition to its disk."""
 
-    __slots__ = ("cwd", "descriptors", "table")
+    __slots__ = ("cwd", "descriptors", "shadowed", "table")
 
     def __init__(self) -> None:
         self.table = MountTable()
         self.descriptors = Descriptors()
+        #: (st_dev, st_ino) of what lies on disk at and below mount points: never to be seen, whatever link leads there.
+        self.shadowed: frozenset[tuple[int, int]] = frozenset()
         #: The directory below a mount that is the working directory; None while it is a real one.
         self.cwd: Location | None = None
 
-    def resolve(self, path: Any, *, dir_fd: int | None = None, follow: bool = True, spelled: Any = None) -> Any:
-        """What *path* (text, bytes or a descriptor) is: a ``Location`` or ``Foreign``.
+    def resolve(
+        self, path: Any, *, dir_fd: int | None = None, follow: bool = True, entry: bool = False
+    ) -> Location | Foreign:
+        """What *path* (text, bytes or a descriptor) is.
 
         Args:
             path: As given to the call, after ``__fspath__``.
             dir_fd: The descriptor of the directory that a relative path begins in.
             follow: Whether a symbolic link as last component is followed.
-            spelled: The filename for errors, if not *path*.
+            entry: Whether the call is about the name in its directory, as ``unlink`` is.
 
         Raises:
             OSError: As ``paths.walk``.
         """
-        if type(path) is int or isinstance(path, int):
-            return self.descriptors.get(path) or _FOREIGN
-        if spelled is None:
-            spelled = path
+        if isinstance(path, int):
+            place = self.descriptors.get(path)
+            return _FOREIGN if place is None else place._replace(spelled=path)
         text = path if isinstance(path, str) else os.fsdecode(path)
         if text[:1] == "/":
-            place = locate_plain(self.table, text, spelled)
-            if place is not None:
-                return place
-            if is_plain(text[1:]) and self.table.find(text) is None and text not in self.table.ancestors:
-                # Only a symbolic link could lead from here into a mount; lookups that the kernel
-                # fails are tried again by retry().
+            if not entry:
+                place = locate_plain(self.table, text, path)
+                if place is not None:
+                    return place
+            if not self.shadowed and is_plain(text[1:]) and self._is_elsewhere(text):
                 return _FOREIGN
-            return walk(self.table, text, "/", spelled, follow=follow) if "\0" not in text else _FOREIGN
-        if not text or "\0" in text or len(text) > PATH_MAX:
-            return _FOREIGN
-        start, virtual = self._start(dir_fd)
-        return walk(self.table, text, start, spelled, follow=follow, virtual=virtual)
+        return self._walk(text, path, dir_fd, follow=follow, entry=entry)
 
-    def retry(self, path: Any, *, dir_fd: int | None = None, follow: bool = True, spelled: Any = None) -> Any:
+    def _is_elsewhere(self, text: str) -> bool:
+        """Whether only a symbolic link could lead into a mount; lookups that the kernel fails are tried again."""
+        return self.table.find(text) is None and text not in self.table.ancestors
+
+    def _walk(self, text: str, path: Any, dir_fd: int | None, *, follow: bool, entry: bool) -> Location | Foreign:
+        if not text or "\0" in text:
+            return _FOREIGN
+        start, virtual = ("/", False) if text[0] == "/" else self._start(dir_fd)
+        if entry:
+            return walk_entry(self.table, text, start, path, virtual=virtual)
+        return walk(self.table, text, start, path, follow=follow, virtual=virtual)
+
+    def retry(
+        self, path: Any, *, dir_fd: int | None = None, follow: bool = True, entry: bool = False
+    ) -> Location | None:
         """What a path that the kernel did not find may be after all: reached by a link, or a parent of a mount point.
 
         None if it is certainly absent. Costs two system calls for an ordinary missing file: if its
         parent is on disk and it is no dangling link itself, nothing of ours can be meant, because
-        directories of ours are not on disk.
+        directories of ours are not on disk. Raises as ``resolve``.
         """
-        if isinstance(path, int):
-            return None
         text = path if isinstance(path, str) else os.fsdecode(path)
-        if not text or "\0" in text or self.cwd is not None:
+        if not text or "\0" in text:
             return None
-        if dir_fd is None and text not in self.table.ancestors and self._plainly_missing(text):
+        if dir_fd is None and not self.shadowed and text not in self.table.ancestors and self._plainly_missing(text):
             return None
-        try:
-            place = walk(self.table, text, self._start(dir_fd)[0], path if spelled is None else spelled, follow=follow)
-        except OSError:
-            return None
+        place = self._walk(text, path, dir_fd, follow=follow, entry=entry)
         return place if isinstance(place, Location) else None
 
     def _plainly_missing(self, text: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vfsoverlay._namespace.nodes import DirectoryNode, FileNode, Node
 
@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from vfsoverlay._vfs.mount_point import MountPoint
 
 #: The longest name an absent file may have before a lookup answers ENAMETOOLONG, as Linux does on disk.
-NAME_MAX = 255
+NAME_MAX: Final = 255
+#: What directories lie on that exist only because they lead to a mount.
+PARENTS: Final = "parents of mount points"
 #: The longest path, without the terminating NUL, that Linux takes.
-PATH_MAX = 4095
+PATH_MAX: Final = 4095
 
 
 class Foreign(NamedTuple):
@@ -22,6 +24,12 @@ class Foreign(NamedTuple):
 
     path: str | None
     """Another spelling the kernel can follow, where the caller's crosses a mount; None: the caller's own will do."""
+
+
+class Failed(NamedTuple):
+    """A path that crosses a mount and leads nowhere."""
+
+    error: OSError
 
 
 class Location(NamedTuple):
@@ -41,6 +49,8 @@ class Location(NamedTuple):
     """What errors carry as their filename: the caller's own spelling."""
     absolute: str
     """Where this is, without symbolic links, ``.`` or ``..``."""
+    holder: object = None
+    """For calls that change a directory's names: what that directory lies on; a mount, ``PARENTS``, or None for disk."""
 
     @property
     def is_directory(self) -> bool:

@@ -16,10 +16,11 @@ from vfsoverlay._namespace.nodes import DirectoryNode, FileNode
 from vfsoverlay._vfs import attributes
 from vfsoverlay._vfs.naming import refreshed
 from vfsoverlay._vfs.read_order import File, ReadOrder
+from vfsoverlay._vfs.warming import WantedFile, Warmed, fetch_all, files_below
 from vfsoverlay.errors import ObjectArchived, StaleObject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
     from vfsoverlay._cache.block_cache import BlockCache
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from vfsoverlay._store.protocol import ObjectStore, Sink
     from vfsoverlay._vfs.location import Location
     from vfsoverlay._vfs.naming import Names
+    from vfsoverlay._vfs.progress import Wish
 
 #: Attributes of so many nodes are kept; beyond it the table starts anew (about 30 MB).
 _MAX_STATUS = 50_000
@@ -109,6 +111,11 @@ class MountPoint:
         if self.holds <= 0:
             self.unmount()
 
+    def warm(self, *, max_bytes: int | None = None, ahead: int = 64, progress: Wish = None) -> Warmed:
+        """Fetch all files of this mount; the arguments and errors are those of ``vfsoverlay.warm``."""
+        files = files_below(self, "", DirectoryNode("", 0), self.root_dir)
+        return fetch_all(files, ahead=ahead, max_bytes=max_bytes, progress=progress)
+
     def metrics(self) -> dict[str, float]:
         """Counters since the mount: requests and bytes by purpose, hits, misses, evictions, retries."""
         return self.counters.snapshot()
@@ -177,6 +184,10 @@ class MountPoint:
         self._refuse_archived(path, node)
         self._foresee(path)
         return self.cache.complete(object_id, self._reader(path, node), purpose=purpose)
+
+    def fetch_in_order(self, files: Iterable[WantedFile], *, ahead: int) -> Iterator[WantedFile]:
+        """Give *files* of this mount in order, each when it is complete on disk; fetches up to *ahead* of them."""
+        return self.cache.warm(files, lambda file: self._resolve(File(file.path, file.node)), ahead=ahead)
 
     def _foresee(self, path: str) -> None:
         """Tell the readahead over small files that *path* is opened."""

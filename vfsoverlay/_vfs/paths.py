@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from vfsoverlay import _real
 from vfsoverlay._namespace.nodes import DirectoryNode
-from vfsoverlay._vfs.location import PATH_MAX, Foreign, Location
+from vfsoverlay._vfs.location import NAME_MAX, PARENTS, PATH_MAX, Foreign, Location
 
 if TYPE_CHECKING:
+    from vfsoverlay._namespace.nodes import Node
     from vfsoverlay._vfs.mount_table import MountTable
 
 #: As Linux: more symbolic links than this in one lookup are a loop.
@@ -54,9 +55,62 @@ def walk(
     Raises:
         OSError: ENOENT, ENOTDIR, ENAMETOOLONG or ELOOP, where it is certain that the path crosses a mount.
     """
-    if len(path) > PATH_MAX:
-        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), spelled)
+    _check_length(path, spelled)
     return _Walk(table, path, start, spelled, follow=follow, virtual=virtual).run()
+
+
+def walk_entry(table: MountTable, path: str, start: str, spelled: Any, *, virtual: bool = False) -> Location | Foreign:
+    """The entry that *path* names in its directory, for calls that make, remove or rename it.
+
+    Like the kernel, it walks to the directory and does not follow the last component, even where a
+    slash comes after it; ``.`` and ``..`` as last component stand for the directory they are in.
+    Arguments and errors are those of ``walk``.
+    """
+    _check_length(path, spelled)
+    stripped = path.rstrip("/")
+    if not stripped:
+        return Foreign(None)
+    head, _, last = stripped.rpartition("/")
+    slash = len(stripped) < len(path)
+    body = head or ("/" if path[0] == "/" else "")
+    way = _Walk(table, body, start, spelled, follow=True, virtual=virtual)
+    place = way.run()
+    if isinstance(place, Foreign):
+        return _real_entry(table, way, place, last, slash=slash)
+    place.existing_directory()
+    holder = place.point or PARENTS
+    if last in (".", ".."):
+        return place._replace(slash=slash, last=last, holder=holder)
+    child = f"{place.absolute}/{last}"
+    found = table.find(child)
+    if found is None:
+        node = DirectoryNode(last, 0) if child in table.ancestors else None
+        return Location(None, child, node, slash, last, spelled, child, holder)
+    point, rest = found
+    leads = not rest or child in table.ancestors
+    node = point.lookup(rest) or (DirectoryNode(last, point.mounted_ns) if leads else None)
+    return Location(point, rest, node, slash, last, spelled, child, holder)
+
+
+def _real_entry(table: MountTable, way: _Walk, place: Foreign, last: str, *, slash: bool) -> Location | Foreign:
+    """An entry of a directory on disk: a mount point, a directory that leads to one, or none of ours."""
+    if way.arrived and last not in (".", ".."):
+        child = f"{way.here}/{last}"
+        found = table.find(child)
+        if found is not None:
+            point, _ = found
+            node: Node = point.lookup("") or DirectoryNode(last, point.mounted_ns)
+            return Location(point, "", node, slash, last, way.spelled, child)
+        if child in table.ancestors and not _real.exists(child):
+            return Location(None, child, DirectoryNode(last, 0), slash, last, way.spelled, child)
+    if place.path is None:
+        return place
+    return Foreign(f"{place.path.rstrip('/')}/{last}{'/' * slash}")
+
+
+def _check_length(path: str, spelled: Any) -> None:
+    if len(path) > PATH_MAX // 4 and len(os.fsencode(path)) > PATH_MAX:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), spelled)
 
 
 class _Walk:
@@ -75,6 +129,8 @@ class _Walk:
         #: The last component as spelled.
         self.last = next((part for part in self.todo if part), "")
         self.slash = path.endswith("/")
+        #: Whether the walk ended in a directory, ``here``.
+        self.arrived = False
 
     def run(self) -> Location | Foreign:
         while self.todo:
@@ -119,7 +175,7 @@ class _Walk:
         if node is not None:
             raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), self.spelled)
         name = rest.rpartition("/")[2]
-        code = errno.ENAMETOOLONG if len(os.fsencode(name)) > 255 else errno.ENOENT
+        code = errno.ENAMETOOLONG if len(os.fsencode(name)) > NAME_MAX else errno.ENOENT
         raise OSError(code, os.strerror(code), self.spelled)
 
     def _ancestor(self, child: str) -> Foreign | None:
@@ -158,6 +214,7 @@ class _Walk:
 
     def _arrive(self) -> Location | Foreign:
         """The walk ended in a directory."""
+        self.arrived = True
         here = self.here or "/"
         found = self.table.find(here)
         if found is not None:

@@ -15,6 +15,7 @@ from vfsoverlay._vfs.location import Foreign, Location
 
 if TYPE_CHECKING:
     Place = Location | Foreign
+    Kinds = tuple[bool | None, bool | None]
 
 
 def create(place: Location, *, directory: bool = False) -> NoReturn:
@@ -30,7 +31,7 @@ def create(place: Location, *, directory: bool = False) -> NoReturn:
 
 def unlink(place: Location) -> NoReturn:
     """``unlink``: EROFS whether the name exists or not; EISDIR for a mount point and for ``.`` and ``..``."""
-    if place.last in (".", "..") or place.is_root or place.point is None:
+    if place.last in (".", "..") or place.holder is None:
         raise place.error(errno.EISDIR)
     raise place.error(errno.EROFS)
 
@@ -39,9 +40,11 @@ def rmdir(place: Location) -> NoReturn:
     """``rmdir``: EROFS whether the name exists or not; EBUSY for a mount point."""
     if place.last == ".":
         raise place.error(errno.EINVAL)
-    if place.last == ".." or place.point is None:
+    if place.last == "..":
         raise place.error(errno.ENOTEMPTY)
-    raise place.error(errno.EBUSY if place.is_root else errno.EROFS)
+    if place.holder is None:
+        raise place.error(errno.EBUSY if place.is_root else errno.ENOTEMPTY)
+    raise place.error(errno.EROFS)
 
 
 def change(place: Location) -> NoReturn:
@@ -56,18 +59,28 @@ def truncate(place: Location) -> NoReturn:
     raise place.error(errno.EISDIR if place.is_directory else errno.EROFS)
 
 
-def rename(source: Place, target: Place, spelled: tuple[Any, Any]) -> NoReturn:
-    """``rename`` and ``replace`` with one or both ends on a mount: EXDEV across a border, EROFS within."""
+def rename(source: Place, target: Place, spelled: tuple[Any, Any], kinds: Kinds) -> NoReturn:
+    """``rename`` and ``replace`` with one or both ends on a mount: EXDEV across a border, EROFS within.
+
+    *kinds* says what lies at the two ends: None for nothing, else whether it is a directory.
+    """
 
     def refuse(code: int) -> NoReturn:
         raise OSError(code, os.strerror(code), spelled[0], None, spelled[1])
 
-    if _device(source) is not _device(target):
+    if _holder(source) is not _holder(target):
         refuse(errno.EXDEV)
-    ends = [end for end in (source, target) if isinstance(end, Location)]
-    if any(end.is_root or end.point is None or end.last in (".", "..") for end in ends):
+    if any(isinstance(end, Location) and end.last in (".", "..") for end in (source, target)):
         refuse(errno.EBUSY)
-    refuse(errno.EROFS)
+    if _holder(source) is not None:
+        refuse(errno.EROFS)
+    # Both names are in directories on disk, and one of them is a mount point.
+    old, new = kinds
+    if old is None:
+        refuse(errno.ENOENT)
+    if not old and (new or str(spelled[0]).endswith("/")):
+        refuse(errno.EISDIR if new else errno.ENOTDIR)
+    refuse(errno.ENOTDIR if new is False and old else errno.EBUSY)
 
 
 def link(source: Place, target: Place, spelled: tuple[Any, Any], *, target_exists: bool) -> NoReturn:
@@ -86,11 +99,9 @@ def link(source: Place, target: Place, spelled: tuple[Any, Any], *, target_exist
         if target.too_long:
             refuse(errno.ENAMETOOLONG)
         refuse(errno.ENOENT if target.slash else errno.EROFS)
-    refuse(errno.EXDEV)
+    refuse(errno.ENOENT if str(spelled[1]).endswith("/") else errno.EXDEV)
 
 
-def _device(place: Place) -> object:
-    """What the directory that holds *place* lies on: a mount, or None for the disk."""
-    if isinstance(place, Foreign) or place.is_root:
-        return None
-    return place.point
+def _holder(place: Place) -> object:
+    """What the directory that holds *place* lies on: a mount, ``PARENTS``, or None for the disk."""
+    return place.holder if isinstance(place, Location) else None
