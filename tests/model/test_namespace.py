@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import tempfile
 from collections.abc import Iterator
 
@@ -9,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from tests.model.listed_store import ListedStore
+from tests.model.namespace_model import NamespaceModel
 from vfsoverlay._namespace.generations import build_snapshot, refresh_snapshot
 from vfsoverlay._namespace.lazy import LazyNamespace
 from vfsoverlay._namespace.nodes import FileNode, Namespace
 from vfsoverlay._namespace.snapshot import Snapshot, open_snapshot
-
-from tests.model.listed_store import ListedStore
-from tests.model.namespace_model import NamespaceModel
 
 LIMITS = {"max_objects": 10_000, "max_object_size": 10_000}
 
@@ -84,7 +85,9 @@ def test_a_snapshot_shows_what_the_model_shows(
 
 @settings(deadline=None, max_examples=200)
 @given(sizes=BUCKETS, page_size=st.integers(1, 4), odd=PATHS, order=st.randoms(use_true_random=False))
-def test_lazy_names_are_what_the_model_shows(sizes: dict[str, int], page_size: int, odd: str, order) -> None:
+def test_lazy_names_are_what_the_model_shows(
+    sizes: dict[str, int], page_size: int, odd: str, order: random.Random
+) -> None:
     """Whatever was asked before, and in which order, lazy names are the tree of the model."""
     real = LazyNamespace(ListedStore(sizes, page_size).list_pages, "p/", **LIMITS)
     model = NamespaceModel(sizes, "p/")

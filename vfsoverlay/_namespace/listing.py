@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import math
+import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -11,10 +13,12 @@ from vfsoverlay._namespace.nodes import DEFAULT_PAGE_SIZE, ListPages, ObjectRow,
 from vfsoverlay.errors import ObjectTooLarge, TooManyObjects
 
 DEFAULT_WORKERS: Final = 16
-"""Requests at a time. Pages of 20 ms, parsed in 2-3 ms, keep one core busy with eight."""
+"""Requests at a time, at most: what a core can parse of pages that take 50 ms to come."""
 
 _ALONE: Final = 2
 """Pages listed one after the other before others help: most prefixes are smaller."""
+
+_CLOCK_TICK: Final = 1e-4
 _ADVICE: Final = "mount a longer prefix, or list directories as they are used (listing='lazy')"
 
 
@@ -88,13 +92,20 @@ def list_objects(
 
 def _pages(list_pages: ListPages, prefix: str, page_size: int, workers: int) -> Iterator[list[ObjectRow]]:
     begun = list_pages(prefix, page_size=page_size)
+    number = 0
     try:
-        for number, page in enumerate(begun, 1):
+        while True:
+            started, worked = time.perf_counter(), time.thread_time()
+            page = next(begun, None)
+            if page is None:
+                return
+            elapsed, working = time.perf_counter() - started, time.thread_time() - worked
             yield page.rows
+            number += 1
             if number >= _ALONE and workers > 1 and len(page.rows) >= page_size:
                 break
-        else:
-            return
-        yield from Crew(list_pages, prefix, page_size).run(begun, page.rows, workers)
+        # While one waits for its page others can parse theirs; more would only take the processor from each other.
+        useful = 1 + math.ceil(elapsed / max(working, _CLOCK_TICK))
+        yield from Crew(list_pages, prefix, page_size).run(begun, page.rows, max(2, min(workers, useful)))
     finally:
         close_pages(begun)

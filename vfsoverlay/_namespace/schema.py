@@ -21,13 +21,13 @@ TABLES: Final = (
     """
     CREATE TABLE entry (
         parent INTEGER NOT NULL, name TEXT NOT NULL, size INTEGER, mtime_ns INTEGER, etag TEXT,
-        storage_class TEXT, version_id TEXT, PRIMARY KEY (parent, name)) WITHOUT ROWID
+        storage_class TEXT DEFAULT '', version_id TEXT DEFAULT '', PRIMARY KEY (parent, name)) WITHOUT ROWID
     """,
     # Objects with the name of a directory, whole, since they come back when the directory goes.
     """
     CREATE TABLE shadowed (
         parent INTEGER NOT NULL, name TEXT NOT NULL, size INTEGER, mtime_ns INTEGER, etag TEXT,
-        storage_class TEXT, version_id TEXT, PRIMARY KEY (parent, name)) WITHOUT ROWID
+        storage_class TEXT DEFAULT '', version_id TEXT DEFAULT '', PRIMARY KEY (parent, name)) WITHOUT ROWID
     """,
     # Objects that are no file: markers (reason '' when they are empty, as usual), and invalid names.
     # The parent is the deepest directory that exists because of the object. A key is a BLOB, for it

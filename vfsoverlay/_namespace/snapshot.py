@@ -16,6 +16,8 @@ _BATCH: Final = 1000
 #: A directory is taken into memory once this share of it was asked for one by one: by then that has
 #: cost about as much as reading it whole.
 _LOAD_SHARE: Final = 16
+#: Nodes remembered of directories that are not in memory.
+_MAX_SINGLE: Final = 10_000
 
 _CHILDREN: Final = "SELECT name, size, mtime_ns, etag, storage_class, version_id FROM entry WHERE parent = ?"
 
@@ -50,6 +52,7 @@ class Snapshot:
         self.path = path
         self._file = SnapshotFile(path)
         self._directories: DirectoryCache[_Directory] = DirectoryCache()
+        self._single: dict[tuple[str, str], Node] = {}
         self.info = self._file.info
         self.prefix = self.info["prefix"]
         self.generation = self.info["generation"]
@@ -113,8 +116,12 @@ class Snapshot:
         with self._file.lock:
             self._file.close()
             self._directories.clear()
+            self._single = {}
 
     def _lookup_cold(self, above: str, name: str) -> Node | None:
+        known = self._single.get((above, name))
+        if known is not None:
+            return known
         directory = self._directory(above)
         if directory is None:
             return None
@@ -122,7 +129,13 @@ class Snapshot:
         if directory.misses * _LOAD_SHARE >= directory.entries and directory.entries <= MAX_ENTRIES:
             return self._nodes(above, directory).get(name)
         rows = self._file.query(_CHILDREN + " AND name = ?", (directory.id, name))
-        return _node(rows[0]) if rows else None
+        if not rows:
+            return None
+        node = _node(rows[0])
+        if len(self._single) >= _MAX_SINGLE:
+            self._single = {}
+        self._single[above, name] = node
+        return node
 
     def _directory(self, path: str) -> _Directory | None:
         directory = self._directories.items.get(path)

@@ -6,20 +6,24 @@ from __future__ import annotations
 import sqlite3
 from array import array
 from collections.abc import Iterable, Mapping
-from itertools import chain
 from typing import Final
 
 from vfsoverlay._namespace.names import EMPTY, MARKER, visible_part, why_invalid
 from vfsoverlay._namespace.nodes import ObjectRow
 from vfsoverlay._namespace.schema import APPLICATION_ID, FORMAT, ROOT, TABLES, encode_key, quote, read_only_uri
 
-#: Rows of one INSERT. SQLite gives up the interpreter lock once a statement, and takes up to 5 ms to
-#: have it back from threads that parse pages; one statement a row would spend its time waiting. 999
-#: variables a statement is what every SQLite allows.
-_BATCH: Final = 999 // 7
-_COLUMNS: Final = "(?,?,?,?,?,?,?)"
-_ONE_ENTRY: Final = f"INSERT OR REPLACE INTO entry VALUES {_COLUMNS}"
-_MANY_ENTRIES: Final = f"INSERT OR REPLACE INTO entry VALUES {','.join([_COLUMNS] * _BATCH)}"
+#: Rows of one INSERT, largest first. SQLite gives up the interpreter lock once a statement, and takes up
+#: to 5 ms to have it back from threads that parse pages: a statement a row would spend its time waiting.
+#: Every SQLite allows 999 variables in a statement.
+_BATCHES: Final = (125, 25, 5, 1)
+_PLAIN: Final[tuple[str, ...]] = ("parent", "name", "size", "mtime_ns", "etag")
+_WHOLE: Final[tuple[str, ...]] = (*_PLAIN, "storage_class", "version_id")
+_INSERT: Final = {
+    (columns, rows): f"INSERT OR REPLACE INTO entry ({','.join(columns)}) VALUES "
+    + ",".join([f"({','.join('?' * len(columns))})"] * rows)
+    for columns in (_PLAIN, _WHOLE)
+    for rows in _BATCHES
+}
 _NAME_DIRECTORIES: Final = """
     INSERT OR REPLACE INTO entry
     SELECT parent, name, NULL, mtime_ns, NULL, NULL, NULL FROM directory WHERE parent IS NOT NULL
@@ -75,8 +79,9 @@ class SnapshotWriter:
 
     def add(self, rows: Iterable[ObjectRow]) -> None:
         """Add listed objects; all keys begin with the prefix."""
-        values: list[tuple[int, str, int, int, str, str, str]] = []
-        append = values.append
+        plain: list[int | str] = []
+        whole: list[int | str] = []
+        append = plain.extend
         above, parent, reason = None, ROOT, ""
         for key, size, mtime_ns, etag, storage_class, version_id in rows:
             cut = key.rfind("/") + 1
@@ -90,16 +95,20 @@ class SnapshotWriter:
                 if why:
                     self._hide(parent, key, size, mtime_ns, "" if why is EMPTY and not reason else why)
                     continue
-            append((parent, name, size, mtime_ns, etag, storage_class, version_id))
-        self._insert(values)
+            if storage_class or version_id:
+                whole += (parent, name, size, mtime_ns, etag, storage_class, version_id)
+            else:
+                append((parent, name, size, mtime_ns, etag))
+        self._insert(plain, _PLAIN)
+        self._insert(whole, _WHOLE)
 
-    def _insert(self, values: list[tuple[int, str, int, int, str, str, str]]) -> None:
-        whole = len(values) - len(values) % _BATCH
-        execute = self._connection.execute
-        for i in range(0, whole, _BATCH):
-            execute(_MANY_ENTRIES, list(chain.from_iterable(values[i : i + _BATCH])))
-        for row in values[whole:]:
-            execute(_ONE_ENTRY, row)
+    def _insert(self, values: list[int | str], columns: tuple[str, ...]) -> None:
+        start = 0
+        for rows in _BATCHES:
+            width = rows * len(columns)
+            while start + width <= len(values):
+                self._connection.execute(_INSERT[columns, rows], values[start : start + width])
+                start += width
 
     def _hide(self, parent: int, key: str, size: int, mtime_ns: int, reason: str) -> None:
         if not reason and size:
