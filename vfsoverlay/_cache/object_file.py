@@ -62,7 +62,7 @@ class ObjectFile:
     """The data file and map of one object version, shared by all handles of the process."""
 
     __slots__ = (
-        "_budget", "_claims", "_closing", "_condition", "_local", "_locks", "_map",
+        "_budget", "_claims", "_closing", "_condition", "_local", "_locks", "_map", "_sealing",
         "block_size", "blocks", "data_fd", "promotion", "references", "sealed",
     )  # fmt: skip
 
