@@ -59,7 +59,7 @@ class MultipartUploads:
 
     def copy_part(self, source_bucket: Bucket, request: Request) -> Response:
         """The answer to UploadPartCopy."""
-        _, stored = copy_source(source_bucket, request)
+        stored = copy_source(source_bucket, request)
         data = whole_content(stored)
         span = request.headers.get("x-amz-copy-source-range", "").removeprefix("bytes=")
         if span:

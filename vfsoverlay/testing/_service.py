@@ -130,7 +130,8 @@ class S3Service:
             raise S3Error("AccessDenied", headers={"x-amz-bucket-region": bucket.region})
         self._check_payer(bucket, signature, request)
         if request.key:
-            return self._answer_object(bucket, request, may_list=self._may("list", bucket, signature))
+            source = self._source_bucket(request, signature)
+            return self._answer_object(bucket, request, source, may_list=self._may("list", bucket, signature))
         return self._answer_bucket(bucket, request)
 
     def _create_bucket(self, request: Request) -> Response:
@@ -211,12 +212,11 @@ class S3Service:
             raise S3Error("NotImplemented")
         return _listing.list_objects_v1(bucket, query)
 
-    def _answer_object(self, bucket: Bucket, request: Request, *, may_list: bool) -> Response:
+    def _answer_object(self, bucket: Bucket, request: Request, source: Bucket | None, *, may_list: bool) -> Response:
         method, query = request.method, request.query
         if method in ("GET", "HEAD"):
             return read_object(bucket, request, may_list=may_list)
         if method == "PUT":
-            source = self._source_bucket(request)
             if "uploadId" in query:
                 return self._uploads.copy_part(source, request) if source else self._uploads.put_part(request)
             return (
@@ -234,10 +234,13 @@ class S3Service:
             )
         raise S3Error("MethodNotAllowed")
 
-    def _source_bucket(self, request: Request) -> Bucket | None:
+    def _source_bucket(self, request: Request, signature: Signature | None) -> Bucket | None:
+        """The bucket that a copy comes from; None where the request has a body of its own."""
         if "x-amz-copy-source" not in request.headers:
             return None
         name = _object_writes.split_copy_source(request)[0]
         if name not in self.buckets:
             raise S3Error("NoSuchBucket", BucketName=name)
+        if not self._may("get", self.buckets[name], signature):
+            raise S3Error("AccessDenied")
         return self.buckets[name]

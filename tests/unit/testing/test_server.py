@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -109,7 +110,8 @@ def test_program(tmp_path: Path) -> None:
             url = process.stdout.readline().strip()
             assert urlopen(f"{url}/data/sub/file").read() == b"body"
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
 
 
 # ----------------------------------------------------------------------------------- the wire

@@ -174,3 +174,39 @@ def test_malformed_authorization(send: Send, change: Callable[[AWSRequest], obje
 def test_presigned_for_too_long(send: Send) -> None:
     """A presigned URL lasts a week at most."""
     assert send(presigned_for=8 * 24 * 3600) == (400, "AuthorizationQueryParametersError")
+
+
+def _later_date(request: AWSRequest) -> None:
+    request.url = str(request.url).replace("X-Amz-Date=2", "X-Amz-Date=3")
+
+
+def _no_date(request: AWSRequest) -> None:
+    request.headers.replace_header("X-Amz-Date", "now")
+
+
+def _other_algorithm(request: AWSRequest) -> None:
+    request.url = str(request.url).replace("AWS4-HMAC", "AWS5-HMAC")
+
+
+@pytest.mark.parametrize(
+    ("change", "presigned_for", "answer"),
+    [
+        (_later_date, 60, (403, "AccessDenied")),
+        (_no_date, 0, (403, "AccessDenied")),
+        (_other_algorithm, 60, (400, "AuthorizationQueryParametersError")),
+    ],
+)
+def test_dates_and_algorithms(
+    send: Send, change: Callable[[AWSRequest], object], presigned_for: int, answer: tuple[int, str]
+) -> None:
+    """A signature from the future, without a date or with another algorithm is refused."""
+    assert send(change=change, presigned_for=presigned_for) == answer
+
+
+def test_old_presigned_urls(send: Send) -> None:
+    """Presigned URLs of Signature Version 2 are not supported any more."""
+    assert send("/b/k?AWSAccessKeyId=k&Signature=s&Expires=1", change=_unsigned) == (400, "InvalidRequest")
+
+
+def _unsigned(request: AWSRequest) -> None:
+    del request.headers["Authorization"]
