@@ -1,4 +1,4 @@
-"""CPU and time of fetching ranges, small objects and listings: vfsoverlay's S3 store beside boto3, s3fs, obstore and awscrt.
+"""CPU and time of ranges, small objects and listings: vfsoverlay's S3 store beside boto3, s3fs and obstore.
 
     python benchmarks/bench_transport.py                       # against the test server, in a process of its own
     python benchmarks/bench_transport.py --endpoint URL --bucket NAME --prefix bench/
@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 MIB = 1024**2
@@ -201,7 +202,7 @@ def measure(peer: Peer, case: str, amount: int, threads: int) -> dict[str, float
     with tempfile.TemporaryFile() as file:
         fd = file.fileno()
         if case == "list":
-            work: Callable[[], int] = lambda: peer.count(f"{prefix}list/")
+            work: Callable[[], int] = partial(peer.count, f"{prefix}list/")
         elif case == "ranges":
             jobs = [(f"{prefix}large", at, at + RANGE) for at in range(0, amount, RANGE)]
             work = _in_threads(peer, jobs, fd, threads)
@@ -279,7 +280,9 @@ def report(case: str, figures: dict[str, list[dict[str, float]]]) -> None:
     """Print medians, and ratios to s3fs (or to the first peer where s3fs is missing)."""
     unit, scale = {"ranges": ("CPU s/GiB", 1024**3), "small": ("CPU us/GET", 1e6), "list": ("CPU us/key", 1e6)}[case]
     rate_unit, rate_scale = {"ranges": ("MB/s", 1e-6), "small": ("GET/s", 1), "list": ("keys/s", 1)}[case]
-    cpu = {name: statistics.median(run["cpu"] / run["amount"] for run in runs) * scale for name, runs in figures.items()}
+    cpu = {
+        name: statistics.median(run["cpu"] / run["amount"] for run in runs) * scale for name, runs in figures.items()
+    }
     rate = {
         name: statistics.median(run["amount"] / run["wall"] for run in runs) * rate_scale
         for name, runs in figures.items()

@@ -145,7 +145,8 @@ class S3Client:
         with self._lock:
             found = self._connections.get(url)
             if found is None:
-                found = self._connections[url] = Connections(url, verify=self.session.ca_bundle())
+                verify = self.session.ca_bundle() if url.startswith("https:") else None
+                found = self._connections[url] = Connections(url, verify=verify)
         return found
 
     # ---------------------------------------------------------------------------------------- cures

@@ -210,7 +210,7 @@ class S3Session:
 
 @cache
 def _loader(data_path: str | None) -> Any:
-    """botocore's descriptions of services, read once a process: that takes longer than all else it does for us."""
+    """Descriptions of services, read once a process: that takes longer than all else botocore does for us."""
     return create_loader(data_path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gzip
 import hashlib
 import os
@@ -137,7 +138,7 @@ def test_another_version_is_stale(server: S3Server, opened: Opener, ignored: lis
     server.faults.add(*ignored)
     with pytest.raises(errors.StaleObject) as caught:
         one.read(info, 1 if part else 0)
-    assert caught.value.errno == errors.errno.ESTALE
+    assert caught.value.errno == errno.ESTALE
     assert "s3://data/o" in str(caught.value)
 
 
@@ -208,7 +209,7 @@ def test_checksum_of_a_whole_object_is_verified(server: S3Server, opened: Opener
 
 
 def test_archived_object(server: S3Server, opened: Opener) -> None:
-    """An archived object is listed with its class and raises EACCES that says how to restore it; a restored one is read."""
+    """An archived object is listed with its class and raises EACCES, which says how to restore it; a restored one i."""
     server.create_bucket("data", public=True)
     server.put("data", "cold", b"12345", storage_class="GLACIER")
     server.put(
@@ -325,12 +326,12 @@ def test_threads_share_a_store(server: S3Server, opened: Opener) -> None:
     content = os.urandom(1_600_000)
     server.put("data", "o", content)
     one = opened("s3://data/", **server.mount_options())
-    info, wrong = one.info("o"), []
+    info = one.info("o")
+    wrong: list[int] = []
 
     def read(number: int) -> None:
-        for at in range(number * 1000, len(content), 160_000):
-            if one.read(info, at, at + 1000) != content[at : at + 1000]:
-                wrong.append(at)
+        starts = range(number * 1000, len(content), 160_000)
+        wrong.extend(at for at in starts if one.read(info, at, at + 1000) != content[at : at + 1000])
 
     threads = [threading.Thread(target=read, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -404,7 +405,7 @@ def test_temporary_credentials_are_renewed_when_refused_as_expired(
 def test_signed_refusal_of_public_data_falls_back_once(
     server: S3Server, opened: Opener, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Credentials that are refused do not keep from public data: unsigned from then on, said once; anon=False forbids it."""
+    """Refused credentials do not keep from public data: unsigned from then on, said once; anon=False forbids it."""
     server.create_bucket("data", public=True)
     server.put("data", "o", b"12345")
     options = {"endpoint_url": server.url, "storage_options": {"key": "stranger", "secret": "hidden-secret"}}

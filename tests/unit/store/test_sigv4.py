@@ -5,6 +5,7 @@ from __future__ import annotations
 import calendar
 import time
 from datetime import datetime, timezone
+from typing import Any
 
 import pytest
 from botocore.auth import S3SigV4Auth
@@ -15,19 +16,17 @@ from hypothesis import strategies as st
 
 from vfsoverlay._store.sigv4 import Keys, Scope, quote_path, quote_query, sign
 
-TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
+TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 
 
 def botocore_signature(url: str, headers: dict[str, str], keys: Keys, scope: Scope) -> str:
-    request = AWSRequest("GET", url, headers=headers)
-    # botocore keeps the date and the digest that are there already only in the context.
-    auth = S3SigV4Auth(Credentials(keys.access_key, keys.secret_key, keys.token or None), scope.service, scope.region)
+    auth: Any = S3SigV4Auth(
+        Credentials(keys.access_key, keys.secret_key, keys.token or None), scope.service, scope.region
+    )
+    request: Any = AWSRequest("GET", url, headers=headers)
     request.context["timestamp"] = headers["x-amz-date"]
     request.context["payload_signing_enabled"] = True
-    auth._inject_signature_to_request(
-        request, auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
-    )
-    return str(request.headers["Authorization"]).rpartition("Signature=")[2]
+    return str(auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request))
 
 
 @given(key=TEXT, prefix=TEXT, token=st.sampled_from(["", "a/token=="]))
