@@ -79,7 +79,7 @@ def build(url: str, shape: str, directory: str) -> dict[str, float]:
     spec, metrics = Mount(f"s3://{shape}/p/", "/data", **options), Metrics()
     store, prefix = open_store(spec.source, spec.option, metrics)
     start, begun_cpu = time.perf_counter(), time.process_time()
-    limits = {"max_objects": 1_000_000, "max_object_size": 5 * 1024**3}
+    limits: dict[str, Any] = {"max_objects": 1_000_000, "max_object_size": 5 * 1024**3}
     snapshot = build_snapshot(store.list_pages, prefix, directory, identity=spec.source, **limits)
     seconds, cpu = time.perf_counter() - start, time.process_time() - begun_cpu
     requests = metrics.snapshot()["requests.list"]
@@ -127,7 +127,7 @@ def local() -> dict[str, float]:
         listed = time.perf_counter() - start
 
         page = Page([("d/" + name, 1, 1, "0" * 32, "", "") for name in names], [])
-        limits = {"max_objects": 1_000_000, "max_object_size": 5}
+        limits: dict[str, Any] = {"max_objects": 1_000_000, "max_object_size": 5}
         snapshot = build_snapshot(lambda *_, **__: iter([page]), "", index, identity="x", **limits)
         start = time.perf_counter()
         snapshot.names("d")

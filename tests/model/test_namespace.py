@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -18,7 +19,7 @@ from vfsoverlay._namespace.lazy import LazyNamespace
 from vfsoverlay._namespace.nodes import FileNode, Namespace
 from vfsoverlay._namespace.snapshot import Snapshot, open_snapshot
 
-LIMITS = {"max_objects": 10_000, "max_object_size": 10_000}
+LIMITS: dict[str, Any] = {"max_objects": 10_000, "max_object_size": 10_000}
 
 KEYS = st.text(alphabet="ab/.-\0é0", min_size=0, max_size=6)
 BUCKETS = st.dictionaries(KEYS.map("p/".__add__), st.integers(0, 2), max_size=25)
@@ -91,7 +92,7 @@ def test_lazy_names_are_what_the_model_shows(
     """Whatever was asked before, and in which order, lazy names are the tree of the model."""
     real = LazyNamespace(ListedStore(sizes, page_size).list_pages, "p/", **LIMITS)
     model = NamespaceModel(sizes, "p/")
-    questions = [(check_path, path) for path in sorted({*model.directories, *model.files, odd})]
+    questions: list[tuple[Callable[..., None], str]] = [(check_path, path) for path in sorted({*model.directories, *model.files, odd})]
     questions += [(check_directory, path) for path in sorted(model.directories)]
     order.shuffle(questions)
     for question, path in questions:
