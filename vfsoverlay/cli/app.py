@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from vfsoverlay.cli import browse, cache, demo, doctor, run
+from vfsoverlay.cli import browse, cache, demo, doctor, explain, run
 from vfsoverlay.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_MOUNTED
 from vfsoverlay.cli.program import Program, run_program
 from vfsoverlay.errors import MountError
@@ -32,6 +32,7 @@ for _command in (
     browse.stat_command,
     browse.cat,
     browse.tree,
+    explain.explain,
     cache.cache,
     doctor.doctor,
     demo.demo,

@@ -114,6 +114,17 @@ def test_tree_draws_branches(call: Call) -> None:
     assert "more" not in call("tree", "-L", "1", "s3://bucket/")[1]
 
 
+def test_explain_tells_what_is_there_and_what_not(call: Call) -> None:
+    """Explain shows key and ETag of a file, and says why there is nothing."""
+    code, out, _ = call("explain", "--json", "s3://bucket/deep/b.bin", "s3://bucket/deep/absent")
+    there, absent = json.loads(out)
+    assert code == 0
+    assert there["path"] == "s3://bucket/deep/b.bin"
+    assert (there["kind"], there["key"], there["size"], there["cached"]) == ("file", "deep/b.bin", 2048, 0)
+    assert (absent["kind"], absent["etag"]) == ("missing", None)
+    assert "deep/b.bin" in call("explain", "s3://bucket/deep/b.bin")[1]
+
+
 def test_cat_writes_bytes(server: S3Server, tmp_path: Path) -> None:
     """Cat writes exactly the bytes of the files, in order."""
     words = ["cat", "s3://bucket/a.txt", "s3://bucket/deep/b.bin", "--anon", "--endpoint-url", server.url]
