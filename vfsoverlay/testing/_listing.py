@@ -75,7 +75,7 @@ def _successor(prefix: str) -> str:
     """The least text above all that begin with *prefix*, in the order of code points."""
     head = prefix.rstrip("\U0010ffff")
     if not head:
-        return "\U0010ffff" * (len(prefix) + 1)
+        return "\U0010ffff" * 1024  # above every key, since a key has at most 1,024 bytes
     point = ord(head[-1]) + 1
     return head[:-1] + chr(0xE000 if 0xD800 <= point < 0xE000 else point)
 

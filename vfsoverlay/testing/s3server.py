@@ -393,10 +393,9 @@ def main(arguments: list[str] | None = None) -> None:
         bandwidth=options.bandwidth,
         keep_requests=1000,
     )
-    with server:
+    with contextlib.suppress(KeyboardInterrupt), server:
         print(server.url, flush=True)  # noqa: T201 - whoever started it reads the port here
-        with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
+        threading.Event().wait()
 
 
 if __name__ == "__main__":

@@ -51,6 +51,16 @@ def test_close_ends_everything(server: S3Server) -> None:
         socket.create_connection((server.host, server.port))
 
 
+def test_close_does_not_wait_for_slow_readers(server: S3Server) -> None:
+    """A client that asked for much and reads nothing does not hold up close()."""
+    server.put("b", "large", bytes(64 * 1024**2))
+    with socket.create_connection((server.host, server.port), timeout=20) as sock:
+        sock.sendall(b"GET /b/large HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert sock.recv(1) == b"H"
+        server.close()
+    assert server.requests.bytes_sent() < 64 * 1024**2
+
+
 def test_crash_of_the_server_is_not_silent(server: S3Server, ask: Ask) -> None:
     """A bug while answering is a 500 for the client and an exception of close()."""
     server.bucket("b").find = lambda *_: 1 / 0  # type: ignore[method-assign, assignment]
