@@ -170,21 +170,19 @@ def report(count: int, latency: float) -> None:
             size = sum(os.stat(f"{directory}/{name}").st_size for name in os.listdir(directory))
             found = measure("look_up", shape, directory, str(count))
         print(f"{shape}: {count:,} keys, {latency * 1e3:.0f} ms a request")
-        print(f"  raw client   {split['seconds']:6.2f} s in {split['pages']} requests", end=" ")
         print(
-            f"(fetching alone {fetched['seconds']:.2f} s, splitting {split['splitting']:.2f} s; CPU {split['cpu']:.2f} s)"
+            f"  raw client   {split['seconds']:6.2f} s, CPU {split['cpu']:.2f} s, in {split['pages']} requests", end=" "
         )
-        print(f"  snapshot     {built['seconds']:6.2f} s in {built['requests']:.0f} requests", end=" ")
+        print(f"(fetching alone {fetched['seconds']:.2f} s, splitting {split['splitting']:.2f} s)")
+        ratios = [built[value] / split[value] for value in ("seconds", "cpu")]
         print(
-            f"= {built['seconds'] / split['seconds']:.2f} x; CPU {built['cpu']:.2f} s = {built['cpu'] / split['cpu']:.2f} x;",
+            f"  snapshot     {built['seconds']:6.2f} s, CPU {built['cpu']:.2f} s, in {built['requests']:.0f} requests",
             end=" ",
         )
-        print(f"peak {built['peak']:.0f} MiB; {size / 1e6:.0f} MB on disk")
-        print(
-            f"  look-up      {found['random'] * 1e6:6.2f} us at random = {found['random'] / local_['stat']:.1f} x",
-            end=" ",
-        )
-        print(f"a local stat; {found['warm'] * 1e6:.2f} us warm; open {found['open'] * 1e3:.1f} ms", end="; ")
+        print(f"= {ratios[0]:.2f} x, CPU {ratios[1]:.2f} x; peak {built['peak']:.0f} MiB; {size / 1e6:.0f} MB on disk")
+        ratio = found["random"] / local_["stat"]
+        print(f"  look-up      {found['random'] * 1e6:6.2f} us at random = {ratio:.1f} x a local stat", end="; ")
+        print(f"{found['warm'] * 1e6:.2f} us warm; open {found['open'] * 1e3:.1f} ms", end="; ")
         print(f"walk {found['walk a name'] * 1e6:.2f} us a name; peak {found['peak']:.0f} MiB")
 
 

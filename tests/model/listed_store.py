@@ -15,7 +15,7 @@ class ListedPage(NamedTuple):
 
 
 class ListedStore:
-    """Objects given as key -> size; ``mtimes`` and ``failures`` may be set by a test.
+    """Objects given as key -> size; ``mtimes`` may be set by a test, and ``failures``: what happens at the next pages.
 
     ``page_size`` bounds a page, whatever is asked for. ``requests`` has one (prefix, delimiter) for
     each page given.
@@ -25,7 +25,7 @@ class ListedStore:
         self.sizes = dict(sizes) if isinstance(sizes, dict) else dict.fromkeys(sizes, 1)
         self.page_size = page_size
         self.mtimes: dict[str, int] = {}
-        self.failures: list[BaseException] = []
+        self.failures: list[BaseException | None] = []
         self.requests: list[tuple[str, str]] = []
         self._lock = threading.Lock()
 
@@ -38,8 +38,8 @@ class ListedStore:
     ) -> Iterator[ListedPage]:
         """Pages of rows and common prefixes together in byte order, as S3 counts them."""
         found: dict[str, Row | None] = {}
-        for key in sorted(self.sizes, key=str.encode):
-            if key.startswith(prefix) and key.encode() > start_after.encode():
+        for key in sorted(self.sizes, key=_bytes):
+            if key.startswith(prefix) and _bytes(key) > _bytes(start_after):
                 end = key.find(delimiter, len(prefix)) + 1 if delimiter else 0
                 found[key[:end] if end else key] = None if end else self.row(key)
         limit = min(page_size, self.page_size)
@@ -47,7 +47,12 @@ class ListedStore:
         for start in range(0, max(len(items), 1), limit):
             with self._lock:
                 self.requests.append((prefix, delimiter))
-                if self.failures:
-                    raise self.failures.pop(0)
+                failure = self.failures.pop(0) if self.failures else None
+            if failure is not None:
+                raise failure
             page = items[start : start + limit]
             yield ListedPage([row for _, row in page if row], [name for name, row in page if not row])
+
+
+def _bytes(key: str) -> bytes:
+    return key.encode("utf-8", "surrogateescape")

@@ -92,7 +92,9 @@ def test_lazy_names_are_what_the_model_shows(
     """Whatever was asked before, and in which order, lazy names are the tree of the model."""
     real = LazyNamespace(ListedStore(sizes, page_size).list_pages, "p/", **LIMITS)
     model = NamespaceModel(sizes, "p/")
-    questions: list[tuple[Callable[..., None], str]] = [(check_path, path) for path in sorted({*model.directories, *model.files, odd})]
+    questions: list[tuple[Callable[..., None], str]] = [
+        (check_path, path) for path in sorted({*model.directories, *model.files, odd})
+    ]
     questions += [(check_directory, path) for path in sorted(model.directories)]
     order.shuffle(questions)
     for question, path in questions:

@@ -54,7 +54,10 @@ class SnapshotFile:
 
     def is_sound(self) -> bool:
         """Whether the file is consistent as a whole; takes about a second for a million objects."""
-        return self.query("PRAGMA quick_check") == [("ok",)]
+        try:
+            return self.query("PRAGMA quick_check") == [("ok",)]
+        except OSError:
+            return False
 
     def after_fork(self) -> None:
         """Drop the parent's connection and lock; called in the child, which holds the file as well."""

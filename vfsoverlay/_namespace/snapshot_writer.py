@@ -199,8 +199,8 @@ class SnapshotWriter:
     def _measure(self, now_ns: int) -> dict[str, int]:
         """Set the number of entries and the mtime of each directory; return what was counted.
 
-        A directory's mtime is the newest of its own objects, else of those below it: it depends on
-        the objects alone, so two runs agree.
+        A directory's mtime is that of its newest own object, else of its newest directory: it
+        depends on the objects alone, so two runs agree.
         """
         connection = self._connection
         (last,) = connection.execute("SELECT max(id) FROM directory").fetchone()

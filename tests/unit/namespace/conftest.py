@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from vfsoverlay._namespace.generations import build_snapshot
 from vfsoverlay._namespace.snapshot import Snapshot
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+from tests.model.listed_store import ListedPage, ListedStore
 from vfsoverlay._namespace.crew import Crew
 from vfsoverlay._namespace.listing import Limits, list_objects
 from vfsoverlay.errors import ObjectTooLarge, TooManyObjects
-
-from tests.model.listed_store import ListedPage, ListedStore
 
 SHAPES = {
     "numbers": [f"p/img-{i:06d}.jpg" for i in range(2_000)],
@@ -148,7 +148,7 @@ def test_an_abandoned_listing_leaves_no_thread() -> None:
 
 
 def test_progress_is_told_after_each_page() -> None:
-    """progress gets the objects and bytes so far, in the thread that lists."""
+    """Progress gets the objects and bytes so far, in the thread that lists."""
     told: list[tuple[int, int]] = []
     store = ListedStore({f"{i}": 2 for i in range(5)}, page_size=2)
     list(list_objects(store.list_pages, "", Limits(10, 10, lambda *so_far: told.append(so_far)), workers=1))
