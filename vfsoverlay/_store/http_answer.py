@@ -21,6 +21,7 @@ _AT_ONCE: Final = 64 * 1024
 _LONGEST_HEAD: Final = 256 * 1024
 _END_OF_HEAD: Final = b"\r\n\r\n"
 _STATUS: Final = re.compile(r"HTTP/1\.([01]) (\d{3})(?: .*)?")
+_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{1,15}")
 _BODYLESS: Final = (204, 304)
 
 _Received = TypeVar("_Received", bytes, int)
@@ -132,10 +133,9 @@ class HttpAnswer:
         """Read the line that begins a chunk (and the end of the one before); at the last, the trailers too."""
         line = self._read_line(seconds) or self._read_line(seconds)
         size = line.partition(b";")[0].strip()
-        try:
-            self._left = int(size, 16)
-        except ValueError:
-            raise Failure(Kind.MALFORMED, f"not the size of a chunk: {size[:40]!r}") from None
+        if not _HEXADECIMAL.fullmatch(size):
+            raise Failure(Kind.MALFORMED, f"not the size of a chunk: {size[:40]!r}")
+        self._left = int(size, 16)
         if self._left == 0:
             while self._read_line(seconds):
                 pass

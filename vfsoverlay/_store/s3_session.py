@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import botocore.session
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError, ProfileNotFound
 from botocore.loaders import create_loader
@@ -26,6 +29,8 @@ _METADATA_ADDRESS: Final = "http://169.254.169.254/"
 _INSTANCE_ROLE: Final = "iam-role"
 _PLAIN_ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _ONE_HOUR: Final = 3600
+#: Directory buckets, whose requests are signed with sessions that botocore keeps.
+_EXPRESS: Final = "--x-s3"
 
 
 class Endpoint(NamedTuple):
@@ -83,16 +88,38 @@ class S3Session:
             return True
 
     def _resolve(self) -> Endpoint:
-        # A presigned URL shows all that botocore's rules decide: host, style, signing region, service, algorithm.
-        express = self.bucket.endswith("--x-s3")
-        made_up = Keys("resolving", "resolving", "")
-        client = self._make_client(self.keys() if express else made_up)
-        url = urlsplit(self._presign(client, "get_object", {"Bucket": self.bucket, "Key": "k"}))
-        query = parse_qs(url.query)
-        algorithm = query.get("X-Amz-Algorithm", [""])[0]
-        _, _, region, service, _ = query.get("X-Amz-Credential", ["////"])[0].split("/")
-        plain = algorithm == _PLAIN_ALGORITHM and service != "s3express"
-        return Endpoint(f"{url.scheme}://{url.netloc}", url.path[:-1], Scope(region, service), plain)
+        if self.bucket.endswith(_EXPRESS):
+            url = urlsplit(
+                self._presign(self._make_client(self.keys()), "get_object", {"Bucket": self.bucket, "Key": "k"})
+            )
+            return Endpoint(
+                f"{url.scheme}://{url.netloc}", url.path[:-1], Scope(self._region or "", "s3express"), plain=False
+            )
+        request = self._captured_request()
+        url = urlsplit(request.url)
+        authorization = request.headers["Authorization"]
+        signed = authorization.decode() if isinstance(authorization, bytes) else authorization
+        credential = signed.partition("Credential=")[2].partition(",")[0].split("/")
+        plain = signed.startswith(_PLAIN_ALGORITHM)
+        scope = Scope(credential[2] if plain else "*", credential[-2])
+        return Endpoint(f"{url.scheme}://{url.netloc}", f"{url.path.rstrip('/')}/", scope, plain)
+
+    def _captured_request(self) -> Any:
+        """A listing as botocore would send it, caught before it is: it shows host, style, region and service.
+
+        (A presigned URL would not do: botocore sends those to the global endpoint.)
+        """
+        caught: list[Any] = []
+
+        def catch(request: Any, **_: Any) -> AWSResponse:
+            caught.append(request)
+            return AWSResponse(request.url, 200, HTTPHeaders(), _NoKeys())
+
+        client = self._make_client(Keys("resolving", "resolving", ""))
+        client.meta.events.register("before-send.s3.ListObjectsV2", catch)
+        with _told_as_failures():
+            client.list_objects_v2(Bucket=self.bucket)
+        return caught[0]
 
     def _make_client(self, keys: Keys | None) -> Any:
         settings = self.settings
@@ -112,12 +139,8 @@ class S3Session:
             raise Failure(Kind.REFUSED, f"botocore cannot make a client: {error}") from error
 
     def _presign(self, client: Any, operation: str, params: dict[str, Any]) -> str:
-        try:
+        with _told_as_failures():
             return str(client.generate_presigned_url(operation, Params=params, ExpiresIn=_ONE_HOUR))
-        except ParamValidationError as error:
-            raise Failure(Kind.MISSING_BUCKET, f"no bucket can have this name ({error})") from error
-        except (BotoCoreError, ClientError, ValueError) as error:
-            raise Failure(Kind.REFUSED, f"botocore cannot address the bucket: {error}") from error
 
     def presigned(self, operation: str, params: dict[str, Any]) -> str:
         """Path and query of a request that botocore signs itself (directory buckets, multi-region access points)."""
@@ -206,6 +229,24 @@ class S3Session:
         self._client = None
         self._credentials = None
         self._looked_for_credentials = False
+
+
+class _NoKeys:
+    """The body of an empty listing."""
+
+    def stream(self) -> Iterator[bytes]:
+        """What botocore asks of a body."""
+        yield b"<ListBucketResult/>"
+
+
+@contextmanager
+def _told_as_failures() -> Iterator[None]:
+    try:
+        yield
+    except ParamValidationError as error:
+        raise Failure(Kind.MISSING_BUCKET, f"no bucket can have this name ({error})") from error
+    except (BotoCoreError, ClientError, ValueError) as error:
+        raise Failure(Kind.REFUSED, f"botocore cannot address the bucket: {error}") from error
 
 
 @cache

@@ -87,6 +87,7 @@ def test_headers(answer_to: Callable[..., HttpAnswer]) -> None:
         (PLAIN[:-1], Kind.NETWORK),
         (CHUNKED[:-20], Kind.NETWORK),
         (CHUNKED.replace(b"2\r\nlo", b"zz\r\nlo"), Kind.MALFORMED),
+        (CHUNKED.replace(b"2\r\nlo", b"-2\r\nlo"), Kind.MALFORMED),
     ],
 )
 def test_answer_that_cannot_be_trusted(answer_to: Callable[..., HttpAnswer], raw: bytes, kind: Kind) -> None:

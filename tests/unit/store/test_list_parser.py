@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vfsoverlay._store.list_answer import MalformedListing, parse_date
@@ -74,6 +74,7 @@ def test_row_of_one_entry(body: bytes, row: tuple[object, ...]) -> None:
     assert parse_list_strictly(body).rows == [row]
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=8), max_size=20, unique=True))
 def test_fast_parser_agrees_with_the_strict_one(keys: list[str]) -> None:
     """For any keys, what the test server lists is parsed to those keys, by both parsers alike."""

@@ -11,7 +11,7 @@ import pytest
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vfsoverlay._store.sigv4 import Keys, Scope, quote_path, quote_query, sign
@@ -29,6 +29,7 @@ def botocore_signature(url: str, headers: dict[str, str], keys: Keys, scope: Sco
     return str(auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request))
 
 
+@settings(deadline=None)
 @given(key=TEXT, prefix=TEXT, token=st.sampled_from(["", "a/token=="]))
 def test_signature_is_the_one_botocore_makes(key: str, prefix: str, token: str) -> None:
     """For any key and any query, the signature is the one that botocore computes over the same request."""

@@ -1,0 +1,269 @@
+"""Each fault of the server, met by each kind of request: right bytes after retries, or the documented error."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from vfsoverlay import errors
+from vfsoverlay._metrics import Metrics, Purpose
+from vfsoverlay._model import ObjectInfo
+from vfsoverlay._store.attempts import Clock
+from vfsoverlay._store.s3_settings import S3Settings
+from vfsoverlay._store.s3_store import S3Store
+from vfsoverlay.testing import Fault, S3Server
+
+CONTENT = os.urandom(900_000)
+KEYS = [f"p/k{number:03d}" for number in range(20)]
+PURPOSES: list[Purpose] = ["read", "readahead", "promotion", "warm"]
+
+
+@pytest.fixture
+def server() -> Iterator[S3Server]:
+    with S3Server() as running:
+        running.create_bucket("data", public=True)
+        running.put("data", "p/object", CONTENT)
+        for key in KEYS:
+            running.put("data", key, key)
+        yield running
+
+
+class Waits:
+    """Time that passes by sleeping only: a retry costs a test nothing, and a deadline comes soon."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def clock(self) -> Clock:
+        return Clock(lambda: self.now, self.sleep, lambda: 1.0)
+
+
+def open_at(server: S3Server, *, deadline: float = 60.0) -> tuple[S3Store, Metrics]:
+    metrics = Metrics()
+    settings = S3Settings(anon=True, region=server.region, endpoint_url=server.url)
+    return S3Store("data", settings, metrics, deadline=deadline, clock=Waits().clock()), metrics
+
+
+def info_of(store: S3Store) -> ObjectInfo:
+    return next(ObjectInfo(*row) for page in store.list_pages("p/") for row in page.rows if row[0] == "p/object")
+
+
+def read(store: S3Store, info: ObjectInfo, start: int, stop: int, purpose: Purpose = "read") -> bytes:
+    pieces: list[bytes] = []
+    store.read_range(info, start, stop, lambda piece: pieces.append(bytes(piece)), purpose=purpose)
+    return b"".join(pieces)
+
+
+#: Faults that pass: after them comes the right answer.
+PASSING: dict[str, Callable[..., Fault]] = {
+    "slow down": Fault.slow_down,
+    "internal error": Fault.internal_error,
+    "reset": Fault.reset,
+    "reset in the body": lambda **when: Fault.reset(after_headers=True, **when),
+    "cut body": lambda **when: Fault.cut_body(1000, **when),
+    "short body": Fault.short_body,
+    "wrong range": Fault.wrong_content_range,
+    "proxy page 404": lambda **when: Fault.error("x", status=502, **when),
+    "request timeout": lambda **when: Fault.error("RequestTimeout", **when),
+    "throttled by 403": lambda **when: Fault.error("AccessDenied", "Reduce your request rate", status=403, **when),
+}
+
+
+@pytest.mark.parametrize("purpose", PURPOSES)
+@pytest.mark.parametrize("span", [(0, len(CONTENT)), (1000, 600_001)], ids=["whole", "part"])
+@pytest.mark.parametrize("name", PASSING)
+def test_passing_fault_of_a_read(server: S3Server, name: str, span: tuple[int, int], purpose: Purpose) -> None:
+    """Whatever passes, a read ends with the right bytes, each delivered once, and the retries are counted."""
+    store, metrics = open_at(server)
+    info = info_of(store)
+    server.faults.add(PASSING[name](times=3, purpose="get"))
+    assert read(store, info, *span, purpose) == CONTENT[slice(*span)]
+    assert metrics.snapshot()[f"bytes.{purpose}"] == span[1] - span[0]
+    if not (name == "wrong range" and span[0] == 0):  # a whole object is asked for without a range
+        # The first reset meets the idle connection of the listing, which is replaced without ado.
+        assert metrics.snapshot()["retries"] == (2 if name == "reset" else 3)
+        assert server.faults.pending == 0
+    store.close()
+
+
+@pytest.mark.parametrize("name", [name for name in PASSING if name != "wrong range"] + ["garbage", "half a page"])
+def test_passing_fault_of_a_listing(server: S3Server, name: str) -> None:
+    """Whatever passes, a listing gives every key once."""
+    more = {"garbage": Fault.garbage_xml, "half a page": Fault.truncated_page}
+    store, _ = open_at(server)
+    server.faults.add(({**PASSING, **more})[name](times=3, purpose="list"))
+    keys = [row[0] for page in store.list_pages("p/", page_size=7) for row in page.rows]
+    assert keys == [*KEYS, "p/object"]
+    assert server.faults.pending == 0
+    store.close()
+
+
+#: Faults that never end: error of a reader, error of whoever mounts.
+LASTING = {
+    "slow down": (Fault.slow_down, errors.StoreUnavailable, "failed"),
+    "internal error": (Fault.internal_error, errors.StoreUnavailable, "failed"),
+    "reset": (Fault.reset, errors.StoreUnavailable, "unreachable"),
+    "denied": (Fault.access_denied, errors.AccessDenied, "no-credentials"),
+    "expired": (Fault.expired_token, errors.AccessDenied, "expired-token"),
+    "missing bucket": (lambda **when: Fault.error("NoSuchBucket", **when), FileNotFoundError, "bucket-missing"),
+    "clock": (lambda **when: Fault.error("RequestTimeTooSkewed", **when), errors.AccessDenied, "clock-skew"),
+}
+
+
+@pytest.mark.parametrize("name", LASTING)
+def test_lasting_fault_of_a_read(server: S3Server, name: str) -> None:
+    """A fault that does not end is the documented error within the deadline, and ENOENT only where S3 says so."""
+    fault, error, _ = LASTING[name]
+    store, _ = open_at(server)
+    info = info_of(store)
+    server.faults.add(fault(times=None, purpose="get"))
+    with pytest.raises(error) as caught:
+        read(store, info, 0, info.size)
+    assert (caught.value.errno == errno.ENOENT) is (name == "missing bucket")
+    server.faults.clear()
+    assert read(store, info, 0, info.size) == CONTENT
+    store.close()
+
+
+@pytest.mark.parametrize("name", LASTING)
+def test_lasting_fault_of_a_mount(server: S3Server, name: str) -> None:
+    """A first listing that fails is CannotAccessSource with the reason; a later one is the error of a reader."""
+    fault, error, reason = LASTING[name]
+    store, _ = open_at(server)
+    server.faults.add(fault(times=None, purpose="list"))
+    with pytest.raises(errors.CannotAccessSource) as caught:
+        store.check_access("p/")
+    assert caught.value.reason == reason
+    server.faults.clear()
+    store.check_access("p/")
+    server.faults.add(fault(times=None, purpose="list"))
+    with pytest.raises(error) as later:
+        list(store.list_pages("p/"))
+    assert not isinstance(later.value, errors.MountError)
+    store.close()
+
+
+def test_resume_begins_behind_the_last_byte(server: S3Server) -> None:
+    """After a cut body only the rest is asked for, again pinned to the version."""
+    store, _ = open_at(server)
+    info = info_of(store)
+    server.faults.add(Fault.cut_body(500_000, purpose="get"))
+    assert read(store, info, 0, info.size) == CONTENT
+    first, second = server.requests.select("get")
+    delivered = int((second.range or "").removeprefix("bytes=").partition("-")[0])
+    assert first.range is None
+    assert 0 < delivered <= 500_000
+    assert second.if_match == f'"{info.etag}"'
+    assert server.requests.bytes_sent("get") <= 500_000 + info.size - delivered
+    store.close()
+
+
+@pytest.mark.parametrize("pinned", [True, False], ids=["412", "If-Match ignored"])
+def test_object_replaced_in_the_middle(server: S3Server, pinned: bool) -> None:
+    """An object overwritten between two attempts is ESTALE: never the beginning of one and the end of another."""
+    store, _ = open_at(server)
+    info = info_of(store)
+    server.faults.add(Fault.cut_body(300_000, purpose="get"))
+    server.faults.add(Fault.replace_object(os.urandom(len(CONTENT)), purpose="get", skip=1))
+    if not pinned:
+        server.faults.add(Fault.ignore_if_match(times=None))
+    pieces: list[bytes] = []
+    with pytest.raises(errors.StaleObject):
+        store.read_range(info, 0, info.size, lambda piece: pieces.append(bytes(piece)))
+    assert CONTENT.startswith(b"".join(pieces))
+    store.close()
+
+
+def test_wrong_range_that_lasts_is_an_error(server: S3Server) -> None:
+    """A server that always sends other bytes than asked for is EIO after a few attempts, without a byte delivered."""
+    store, _ = open_at(server)
+    info = info_of(store)
+    server.faults.add(Fault.wrong_content_range(times=None))
+    with pytest.raises(errors.StoreUnavailable, match="were asked for"):
+        read(store, info, 10, 20)
+    assert server.requests.count("get") == 4
+    store.close()
+
+
+def test_stalled_server_is_a_timeout(server: S3Server) -> None:
+    """A server that stops in the middle of a body is given up at the deadline, as ETIMEDOUT."""
+    metrics = Metrics()
+    settings = S3Settings(anon=True, region=server.region, endpoint_url=server.url)
+    store = S3Store("data", settings, metrics, deadline=0.3)
+    info = info_of(store)
+    server.faults.add(Fault.stall(60, after=10, purpose="get", times=None))
+    with pytest.raises(errors.StoreTimeout) as caught:
+        read(store, info, 0, info.size)
+    assert caught.value.errno == errno.ETIMEDOUT
+    assert isinstance(caught.value, TimeoutError)
+    store.close()
+
+
+def test_listing_that_does_not_advance(server: S3Server) -> None:
+    """A server that says "more" but not where, or the same place again, ends in an error and not in an endless loop."""
+    body = (
+        b"<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>"
+        b"</ListBucketResult>"
+    )
+    store, _ = open_at(server)
+    server.faults.add(Fault("body", {"body": body}, purpose="list", times=None))
+    with pytest.raises(errors.StoreUnavailable, match="goes on"):
+        list(store.list_pages("p/"))
+    assert server.requests.count("list") == 2
+    store.close()
+
+
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:1", "http://[::1]:1", "http://endpoint.invalid"])
+def test_endpoint_that_is_not_there(endpoint: str) -> None:
+    """A mount at an endpoint that refuses or does not exist fails after a few attempts and names it."""
+    waits = Waits()
+    settings = S3Settings(anon=True, region="us-east-1", endpoint_url=endpoint)
+    store = S3Store("data", settings, Metrics(), clock=waits.clock())
+    with pytest.raises(errors.CannotAccessSource, match=endpoint.removeprefix("http://").replace("[", r"\[")) as caught:
+        store.check_access("")
+    assert caught.value.reason == "unreachable"
+    assert waits.now < 1
+
+
+def test_plain_server_under_an_https_url() -> None:
+    """TLS to a port that does not speak it is told as such, at once."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            connection.recv(4096)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    settings = S3Settings(anon=True, region="us-east-1", endpoint_url=f"https://127.0.0.1:{listener.getsockname()[1]}")
+    with listener, pytest.raises(errors.CannotAccessSource) as caught:
+        S3Store("data", settings, Metrics()).check_access("")
+    thread.join()
+    assert caught.value.reason == "tls"
+
+
+def test_store_leaves_no_thread_and_no_connection(server: S3Server) -> None:
+    """After reads, faults and close(), no thread and no connection of the store is left."""
+    before = threading.active_count() - len(server._connections)
+    store, _ = open_at(server)
+    info = info_of(store)
+    server.faults.add(Fault.cut_body(10, purpose="get"), Fault.internal_error(purpose="get", skip=2))
+    read(store, info, 0, info.size)
+    store.close()
+    gone = threading.Event()
+    for _ in range(500):
+        if not server._connections:
+            break
+        gone.wait(0.01)
+    assert not server._connections
+    assert threading.active_count() == before
