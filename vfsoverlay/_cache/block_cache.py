@@ -29,6 +29,8 @@ from vfsoverlay._cache.warm import warm
 from vfsoverlay._metrics import Metrics, Purpose
 from vfsoverlay._model import ObjectId
 
+__all__ = ["BLOCK_SIZE", "BlockCache", "CachedObject", "Lookahead", "ReadRange", "Report", "Usage"]
+
 #: Bytes of one block: the unit of the presence map and the least that a random read fetches.
 BLOCK_SIZE: Final = 128 * 1024
 

@@ -26,6 +26,8 @@ _PATIENCE: Final = 30.0
 #: Files that a killed process left half-made are removed by the next evictor once they are this old (seconds).
 _ABANDONED: Final = 3600.0
 
+NO_HINTS: Final[Mapping[str, float]] = {}
+
 
 class Version(NamedTuple):
     """One object version on disk."""
@@ -88,15 +90,14 @@ class Evictor:
         if held is None:
             return 0
         with held:
-            versions = list(self.versions())
+            versions = list(self.versions(self._last_uses()))
             total = sum(version.allocated for version in versions)
             freed = self._free(versions, wanted(total))
             report(total - freed)
             return freed
 
-    def versions(self) -> Iterator[Version]:
-        """Every version on disk, in no order."""
-        hints = self._last_uses()
+    def versions(self, hints: Mapping[str, float] = NO_HINTS) -> Iterator[Version]:
+        """Every version on disk, in no order; *hints* are last uses by digest."""
         for shard in sorted(_list(self._layout.objects)):
             yield from self._versions_of(f"{self._layout.objects}/{shard}", hints)
 

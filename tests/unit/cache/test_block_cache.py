@@ -16,6 +16,7 @@ from tests.unit.cache.conftest import MakeCache
 from vfsoverlay._cache import layout
 from vfsoverlay._cache.block_cache import BlockCache
 from vfsoverlay._cache.layout import SMALL_OBJECT
+from vfsoverlay._cache.read_range import Sink
 from vfsoverlay._metrics import Metrics
 
 SIZES = [0, 1, 16 * 1024, SMALL_OBJECT, SMALL_OBJECT + 1, 3 * MIB + 17]
@@ -134,8 +135,12 @@ def test_a_store_that_gives_too_little_or_too_much(cache: BlockCache, source: So
     """A body of another length than asked for is EIO, and nothing of it is served as the object."""
     oid = source.object("a", size)
     body = memoryview(source.content(oid) + b"x")
+
+    def wrong(start: int, stop: int, sink: Sink, purpose: str) -> None:
+        sink(body[start : stop + change])
+
     with pytest.raises(OSError, match="the store gave") as caught:
-        cache.complete(oid, lambda start, stop, sink, purpose: sink(body[start : stop + change]))
+        cache.complete(oid, wrong)
     assert caught.value.errno == errno.EIO
     assert cache.open_complete(oid) is None
 

@@ -78,7 +78,7 @@ def test_a_placeholder_cannot_be_read(cache: BlockCache, source: Source, size: i
 
 
 def test_the_file_has_its_length_from_the_start(cache: BlockCache, source: Source) -> None:
-    """fstat of the placeholder of a large object tells the size of the object before a byte was fetched."""
+    """The fstat of the placeholder of a large object tells the size of the object before a byte was fetched."""
     oid = source.object("a", SIZE)
     with cache.open_partial(oid, source.reader(oid)) as handle:
         fd = handle.placeholder()
