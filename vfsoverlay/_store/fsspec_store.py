@@ -89,7 +89,7 @@ class FsspecStore:
 
     def _find(self, fs: Any, folder: str, *, deep: bool) -> tuple[list[ObjectRow], list[str]]:
         top = self._path(folder)
-        entries = _tree(fs, top) if deep else fs.ls(top, detail=True)
+        entries = _entries(fs, top, deep=deep)
         if not entries and not fs.isdir(top):
             raise Failure(Kind.MISSING_BUCKET, "there is no such directory")
         rows, directories = [], set()
@@ -130,8 +130,11 @@ class _PinnedRead:
         return data
 
 
-def _tree(fs: Any, top: str) -> list[dict[str, Any]]:
-    return list(fs.find(top, detail=True, withdirs=True).values())
+def _entries(fs: Any, top: str, *, deep: bool) -> list[dict[str, Any]]:
+    try:
+        return list(fs.find(top, detail=True, withdirs=True).values()) if deep else list(fs.ls(top, detail=True))
+    except FileNotFoundError:
+        return []
 
 
 def _markers(directories: set[str], rows: list[ObjectRow]) -> list[ObjectRow]:

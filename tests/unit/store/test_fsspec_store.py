@@ -76,7 +76,7 @@ def test_changed_file_is_stale(tree: Path, opened: Opener, change: str) -> None:
 
 
 def test_memory_file_system(opened: Opener) -> None:
-    """fsspec's memory file system is a source; an overwritten file is another version."""
+    """The memory file system of fsspec is a source; an overwritten file is another version."""
     memory = fsspec.filesystem("memory")
     memory.pipe("/store-test/a/b", b"12345")
     try:
@@ -91,12 +91,10 @@ def test_memory_file_system(opened: Opener) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "reason"), [("file:///no/such/directory/", "bucket-missing"), ("file:///etc/hostname/", "failed")]
+    ("source", "reason"), [("file:///no/such/directory/", "bucket-missing"), (f"file://{__file__}/", "failed")]
 )
 def test_source_that_is_no_directory(source: str, reason: str, opened: Opener) -> None:
     """A directory that does not exist, or is a file, fails the mount with a reason."""
-    if reason == "failed":
-        source = f"file://{__file__}/"
     with pytest.raises(errors.CannotAccessSource) as caught:
         opened(source).store.check_access("")
     assert caught.value.reason == reason
@@ -177,7 +175,7 @@ def test_kind_of_an_exception(error: Exception, kind: Kind) -> None:
         ({"generation": "17", "updated": "1970-01-01T00:00:01Z"}, 10**9, "17"),
         ({"mtime": 1.5, "ino": 7}, 1_500_000_000, "7-1500000000"),
         ({"last_modified": "Thu, 01 Jan 1970 00:00:02 GMT"}, 2 * 10**9, ""),
-        ({"created": datetime(1970, 1, 1, 0, 0, 3)}, 3 * 10**9, ""),
+        ({"created": datetime.fromisoformat("1970-01-01T00:00:03")}, 3 * 10**9, ""),
         ({"modified": "once upon a time"}, 0, ""),
         ({}, 0, ""),
     ],
@@ -192,11 +190,12 @@ def test_row_of_many_file_systems(entry: dict[str, Any], mtime_ns: int, etag: st
     [
         ("s3x://bucket/", "did you mean 's3://'"),
         ("nothing-like-it://bucket/", "Unknown protocol"),
-        ("ocilake://b/", "Unknown protocol"),
+        ("not-installed://b/", "not installed"),
     ],
 )
 def test_unknown_protocol(source: str, told: str, opened: Opener) -> None:
-    """A protocol that fsspec does not know is a ValueError that says which are meant."""
+    """A protocol that fsspec does not know, or cannot load, is a ValueError that says what to do."""
+    fsspec.register_implementation("not-installed", "no_such_module.FileSystem", clobber=True, errtxt="not installed")
     with pytest.raises(ValueError, match=told):
         opened(source)
 
@@ -231,13 +230,16 @@ def test_s3fs_lists_and_reads_every_key(server: S3Server, s3fs: Any) -> None:
 
 
 @pytest.mark.parametrize("ignored", [[], [Fault.ignore_if_match(times=None)]], ids=["412", "If-Match ignored"])
-def test_s3fs_never_reads_another_version(server: S3Server, s3fs: Any, ignored: list[Fault]) -> None:
+def test_s3fs_never_reads_another_version(server: S3Server, opened: Opener, ignored: list[Fault]) -> None:
     """An overwritten object is ESTALE through s3fs too."""
-    info = s3fs.info("p/a")
-    server.put("data", "p/a", b"other")
+    server.create_bucket("data", public=True)
+    server.put("data", "o", b"12345")
+    one = opened("s3://data/", transport="s3fs", **server.mount_options())
+    info = one.info("o")
+    server.put("data", "o", b"54321")
     server.faults.add(*ignored)
     with pytest.raises(errors.StaleObject):
-        s3fs.read(info)
+        one.read(info)
 
 
 def test_s3fs_from_a_running_event_loop(s3fs: Any) -> None:
