@@ -27,9 +27,10 @@ FLOORS = (
     ("_store", "_namespace", "_cache"),
     ("_vfs",),
     ("_patch", "_native"),
+    ("_children",),
     ("_api", "testing"),
-    ("_child", "cli", "lightning", "pytest_plugin"),
-    ("__init__", "__main__"),
+    ("_child", "cli", "dask", "lightning", "pytest_plugin", "ray", "spark"),
+    ("__init__", "__main__", "_startup"),
 )
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 

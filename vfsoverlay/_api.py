@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
+from vfsoverlay import _children
 from vfsoverlay._patch import shim
 from vfsoverlay._patch.dispatch import STATE, text_of
 from vfsoverlay._spec import Mount
-from vfsoverlay._vfs.assemble import assemble
 from vfsoverlay._vfs import materialize
-from vfsoverlay._vfs.explanation import Explanation, explain_place
+from vfsoverlay._vfs.assemble import assemble
+from vfsoverlay._vfs.explanation import Explanation, explain_failure, explain_place
+from vfsoverlay._vfs.failed_mount import FailedMount
+from vfsoverlay._vfs.inheritance import Inheritance
 from vfsoverlay._vfs.location import Location
 from vfsoverlay._vfs.materialize import LocalPath
 from vfsoverlay._vfs.mount_point import MountPoint
@@ -40,13 +46,23 @@ __all__ = [
     "warm_ahead",
 ]
 
+_LOGGER = logging.getLogger("vfsoverlay")
+
 #: Held while mounts change. Reading needs no lock: tables are replaced whole.
 _LOCK = threading.RLock()
 
 
+class DescribesMount(Protocol):
+    """An object that says what to mount; where, it says by ``root_dir`` or ``mount_path``, or not at all."""
+
+    @property
+    def source(self) -> str:
+        """The URL."""
+
+
 @overload
 def mount(
-    source: str | Mount,
+    source: str | Mount | DescribesMount,
     root_dir: str | os.PathLike[str] | None = ...,
     *,
     mount_path: str | os.PathLike[str] | None = ...,
@@ -115,21 +131,25 @@ def _spec(item: Any) -> Mount:
 
 
 def _mount_all(specs: list[Mount]) -> tuple[MountPoint, ...]:
+    mounts()  # the parent's, before the lock is taken: they take it as well
     with _LOCK:
-        points = {point.root_dir: point for point in shim.points()}
+        inherited = {point.root_dir: point for point in shim.points() if isinstance(point, FailedMount)}
+        points = {point.root_dir: point for point in shim.points() if point.root_dir not in inherited}
         _refuse_conflicts(specs, points)
         roots = [*points, *(spec.root_dir for spec in specs)]
         made: dict[str, MountPoint] = {}
         try:
             for spec in specs:
                 if spec.root_dir not in points and spec.root_dir not in made:
-                    made[spec.root_dir] = _make(spec, roots)
+                    made[spec.root_dir] = _make(spec, roots, _of_parent(spec, inherited))
         except BaseException:
             # All or none; also after Ctrl-C in a long listing.
             for point in made.values():
                 point.close()
             raise
+        shim.remove([point for root_dir, point in inherited.items() if root_dir in made])
         shim.add([point for point in made.values() if not point.is_local])
+        _tell_children()
         result = tuple(points.get(spec.root_dir) or made[spec.root_dir] for spec in specs)
         for point in result:
             point.holds += 1
@@ -148,17 +168,81 @@ def _refuse_conflicts(specs: list[Mount], points: dict[str, MountPoint]) -> None
             raise ValueError(msg)
 
 
-def _make(spec: Mount, roots: Iterable[str]) -> MountPoint:
-    point = assemble(spec, roots)
+def _make(spec: Mount, roots: Iterable[str], inheritance: Inheritance | None = None) -> MountPoint:
+    point = assemble(spec, roots, inheritance=inheritance)
     if not point.is_local:
         point.release = _release
+        point.changed = _tell_children
     return point
+
+
+def _of_parent(spec: Mount, failed: Mapping[str, FailedMount]) -> Inheritance | None:
+    """What the parent told about *spec*, if it could not be mounted at once, such as for want of its secrets."""
+    point = failed.get(spec.root_dir)
+    return point.inheritance if point is not None and point.inheritance.is_of(spec) else None
+
+
+def adopt(entries: Iterable[Mapping[str, Any]]) -> None:
+    """Mount what the parent process has mounted, and unmount what was inherited before and is not among it.
+
+    Args:
+        entries: The values of ``$VFSOVERLAY_MOUNTS``, or what multiprocessing brought.
+
+    Raises:
+        OSError: An entry is no mount spec (EINVAL). A mount that cannot be made raises nothing here:
+            paths below its mount point do, as long as they are touched.
+    """
+    try:
+        wanted = {item.spec.root_dir: item for item in map(Inheritance.from_entry, entries)}
+    except (TypeError, ValueError, KeyError) as error:
+        msg = f"what the environment says about mounts is wrong: {error}"
+        raise OSError(errno.EINVAL, msg) from error
+    with _LOCK:
+        _children.take_over()
+        points = {point.root_dir: point for point in shim.points()}
+        for root_dir, point in points.items():
+            if point.is_inherited and (root_dir not in wanted or isinstance(point, FailedMount)):
+                _release(point)
+        kept = {point.root_dir for point in shim.points()}
+        made = [_inherit(item, [*kept, *wanted]) for root_dir, item in wanted.items() if root_dir not in kept]
+        shim.add(made)
+        _tell_children()
+
+
+def _inherit(item: Inheritance, roots: Iterable[str]) -> MountPoint:
+    point: MountPoint
+    try:
+        if item.withheld:
+            raise PermissionError(errno.EACCES, _withheld(item))
+        point = _make(item.spec, roots, item)
+    except (OSError, ValueError, ImportError) as error:
+        _LOGGER.warning(
+            "%s of the parent process could not be mounted at %s: %s", item.spec.source, item.spec.root_dir, error
+        )
+        point = FailedMount(item, error)
+        point.release = _release
+    point.is_inherited = True
+    point.holds = 1
+    return point
+
+
+def _withheld(item: Inheritance) -> str:
+    names = ", ".join(item.withheld)
+    return (
+        f"{names} of the parent's mount is secret and does not travel in the environment: call mount() with it here, "
+        "use a profile or AWS_* variables instead, or say children='secrets'"
+    )
+
+
+def _tell_children() -> None:
+    _children.export(shim.points())
 
 
 def _release(point: MountPoint) -> None:
     with _LOCK:
         shim.remove([point])
         point.holds = 0
+        _tell_children()
     point.close()
 
 
@@ -194,7 +278,7 @@ def metrics() -> dict[str, float]:
     """
     total: Counter[str] = Counter()
     for point in mounts():
-        total.update(point.metrics())  # type: ignore[arg-type]  # seconds are floats
+        total.update(point.metrics())
     return dict(total)
 
 
@@ -223,6 +307,7 @@ def warm(
         ValueError: A path does not lie below a mount.
         OSError: A file could not be fetched; those before it are complete. ENOSPC if it does not fit.
     """
+    mounts()
     return fetch_all(wanted_files(wanted), ahead=ahead, max_bytes=max_bytes, progress=progress)
 
 
@@ -232,6 +317,7 @@ def warm_ahead(wanted: Wanted, *, ahead: int = 64) -> Iterator[str]:
     For loops over a known, shuffled order, such as a sampler's: each path is given when its file is
     complete, while up to *ahead* further ones are on their way. The errors are those of ``warm``.
     """
+    mounts()
     for file in fetch_in_order(wanted_files(wanted), ahead=ahead):
         yield file.spelled
 
@@ -244,10 +330,11 @@ def explain(path: str | bytes | os.PathLike[Any]) -> Explanation:
     """
     spelled = os.fspath(path)
     text = os.fsdecode(spelled)
+    mounts()
     try:
         return explain_place(text, STATE.files.resolve(spelled))
     except OSError as error:
-        return explain_place(text, error)
+        return explain_failure(text, error)
 
 
 def local_path(path: str | bytes | os.PathLike[Any]) -> LocalPath:
@@ -264,17 +351,17 @@ def local_path(path: str | bytes | os.PathLike[Any]) -> LocalPath:
         OSError: As ``open(path)``; ENOSPC if the object does not fit into the cache.
     """
     spelled = text_of(path)
+    mounts()
     place = STATE.files.resolve(spelled)
-    if not isinstance(place, Location):
-        place = STATE.files.retry(spelled)
-    if not isinstance(place, Location):
+    found = place if isinstance(place, Location) else STATE.files.retry(spelled)
+    if found is None:
         return LocalPath.pinned(os.fsdecode(os.fspath(path)), -1)
-    return materialize.keep(materialize.local_path(STATE.files, place))
+    return materialize.keep(materialize.local_path(STATE.files, found))
 
 
 def _after_fork() -> None:
     materialize.after_fork()
-    global _LOCK  # noqa: PLW0603 - the parent's lock may be held by a thread that is not here
+    global _LOCK
     _LOCK = threading.RLock()
 
 

@@ -123,6 +123,10 @@ def _timestamp(value: Any) -> str | None:
     return when.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
 
 
+def _children(value: Any) -> bool | str:
+    return value if value == "secrets" else _flag(value)
+
+
 def _one_of(*allowed: str) -> Callable[[Any], str]:
     def check(value: Any) -> str:
         if value not in allowed:
@@ -177,7 +181,7 @@ _TABLE: Final[tuple[Option, ...]] = (
            "as long as a program's idea of 'now' while it walks a tree"),
     Option("reuse_listing", 0.0, _seconds, "eager only: seconds; a listing of an earlier run up to this age will do",
            "a mount shows what is there now unless asked otherwise"),
-    Option("index", None, _optional_text, "eager only: a file that 'vfsoverlay index save' wrote, used instead of listing",
+    Option("index", None, _optional_text, "eager only: a file that 'vfsoverlay index save' wrote, instead of listing",
            "names come from the source"),
     Option("max_objects", 1_000_000, _positive_int, "objects the prefix may hold; more fails the mount",
            "the limit of the original product; beyond it a longer prefix is nearly always meant"),
@@ -208,6 +212,11 @@ _TABLE: Final[tuple[Option, ...]] = (
     Option("dir_mode", 0o555, _mode, "permission bits of directories", "read-only for all, as the data is"),
     Option("uid", None, _optional_id, "numeric owner shown by stat", "the current user"),
     Option("gid", None, _optional_id, "numeric group shown by stat", "the current group"),
+    # --- reach
+    Option("children", True, _children,
+           "processes started by this one have the mount as well; 'secrets': also where that puts storage_options and "
+           "sse_customer_key into the environment",
+           "a program does not care which of its processes reads a file; an environment is seen by more than its owner"),
 )  # fmt: skip
 
 OPTIONS: Final[dict[str, Option]] = {option.name: option for option in _TABLE}

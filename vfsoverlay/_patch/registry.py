@@ -6,6 +6,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from vfsoverlay._patch import slim
 from vfsoverlay._patch.patched_names import PATCHED_NAMES
 from vfsoverlay._patch.replacement import Replacement
 
@@ -19,6 +20,8 @@ class Registry:
     def __init__(self) -> None:
         #: id of an original -> its replacement; the replacement keeps the original alive.
         self._replacements: dict[int, Replacement] = {}
+        #: Keeps the ids of what has given way from being used again.
+        self._watchers: list[Replacement] = []
 
     @property
     def installed(self) -> bool:
@@ -33,6 +36,8 @@ class Registry:
             for module in map(importlib.import_module, row.modules):
                 # By identity: os.stat and posix.stat are one object unless somebody wrapped one of them.
                 original = getattr(module, row.name, None)
+                if slim.is_slim(original) and id(original) not in self._replacements:
+                    self._succeed(original, row)
                 if original is None or is_ours(original):
                     continue
                 replacement = self._replacements.get(id(original))
@@ -45,6 +50,13 @@ class Registry:
             if known is not None:
                 _put(holder, name, known)
 
+    def _succeed(self, watcher: Any, row: PatchedName) -> None:
+        """What only watched for mounts, in a child, becomes the real thing or gives way to it."""
+        real = watcher.real
+        replacement = slim.become(watcher, row.replacement(real, watcher.home))
+        self._replacements[id(real)] = self._replacements[id(watcher)] = replacement
+        self._watchers.append(watcher)
+
     def remove(self) -> None:
         """Give every name that still holds one of our objects its original back.
 
@@ -55,7 +67,7 @@ class Registry:
         for holder, name, value in _references():
             if id(value) in ours:
                 _put(holder, name, ours[id(value)])
-        self._replacements = {}
+        self._replacements, self._watchers = {}, []
 
 
 def is_ours(value: Any) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from pkgutil import resolve_name
-from typing import Any
+# Children load this at every start: nothing heavy, typing included, is imported.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Replacement:
@@ -43,6 +45,8 @@ class Replacement:
         return hash(self.real)
 
     def __reduce__(self) -> Any:
+        from pkgutil import resolve_name
+
         return resolve_name, (self.home,)
 
     def __copy__(self) -> Replacement:

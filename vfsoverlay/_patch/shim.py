@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from vfsoverlay._patch.dispatch import STATE
 from vfsoverlay._patch.registry import Registry
+from vfsoverlay._patch.slim import WATCH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,13 +18,15 @@ _REGISTRY: Final = Registry()
 
 
 def points() -> tuple[MountPoint, ...]:
-    """The mounts in force, in the order they were made."""
+    """The mounts in force, in the order they were made; those of the parent are made now, if none was touched yet."""
+    WATCH.wake()
     return STATE.files.table.points
 
 
 def add(mounts: Sequence[MountPoint]) -> None:
     """Make *mounts* visible, all at once."""
     STATE.files.table = STATE.files.table.with_points(mounts)
+    STATE.files.look_for_shadowed()
     STATE.update()
     _REGISTRY.install()
 
@@ -34,13 +37,14 @@ def remove(mounts: Sequence[MountPoint]) -> None:
     if files.cwd is not None and any(files.cwd.point is point for point in mounts):
         files.leave_directory()
     files.table = files.table.without(mounts)
+    files.look_for_shadowed()
     STATE.update()
     if not files.table.points:
         _REGISTRY.remove()
 
 
 def _after_fork() -> None:
-    for point in points():
+    for point in STATE.files.table.points:
         point.after_fork()
 
 

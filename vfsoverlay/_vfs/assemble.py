@@ -15,9 +15,10 @@ from vfsoverlay._metrics import Metrics
 from vfsoverlay._options import parse_size
 from vfsoverlay._store.factory import open_store
 from vfsoverlay._vfs import cache_directory
+from vfsoverlay._vfs.inheritance import Inheritance
 from vfsoverlay._vfs.local_directory import LocalDirectory
 from vfsoverlay._vfs.mount_point import MountPoint
-from vfsoverlay._vfs.naming import open_names
+from vfsoverlay._vfs.naming import inherited_names, open_names
 from vfsoverlay._vfs.progress import Progress
 
 if TYPE_CHECKING:
@@ -31,13 +32,16 @@ _LOGGER = logging.getLogger("vfsoverlay")
 _SIZE_VARIABLE = "VFSOVERLAY_CACHE_SIZE"
 
 
-def assemble(spec: Mount, roots: Iterable[str], progress: Wish = None) -> MountPoint:
+def assemble(
+    spec: Mount, roots: Iterable[str], progress: Wish = None, inheritance: Inheritance | None = None
+) -> MountPoint:
     """Make the mount that *spec* describes, not yet visible.
 
     Args:
         spec: What to mount where.
         roots: All mount points in force and to be, this one included: the cache may not lie below one.
         progress: Who hears how far the listing is.
+        inheritance: What the parent process, which has this mount, told about it.
 
     Raises:
         ValueError: The protocol of the source is unknown.
@@ -47,13 +51,14 @@ def assemble(spec: Mount, roots: Iterable[str], progress: Wish = None) -> MountP
         ObjectTooLarge: An object is larger than ``max_object_size``.
         OSError: The cache directory cannot be used, or lies below a mount point.
     """
-    if check_place(spec.root_dir) and (local := _take_local(spec)) is not None:
+    if check_place(spec.root_dir) and inheritance is None and (local := _take_local(spec)) is not None:
         return local
+    inherited = inheritance or Inheritance(spec)
     metrics = Metrics()
     with ExitStack() as stack:
         store, prefix = open_store(spec.source, spec.option, metrics)
         stack.callback(store.close)
-        directory = _cache_directory(spec, [*roots, spec.root_dir])
+        directory = _cache_directory(spec.option("cache_dir"), inherited.cache_dir, [*roots, spec.root_dir])
         cache = BlockCache(
             directory,
             cache_size=_cache_size(spec),
@@ -64,9 +69,11 @@ def assemble(spec: Mount, roots: Iterable[str], progress: Wish = None) -> MountP
             deadline=spec.option("deadline"),
         )
         stack.callback(cache.close)
-        with Progress(f"list {spec.source}", "objects", progress) as show:
-            namespace = open_names(spec, store, prefix, directory, show)
-        point = MountPoint(spec, store, prefix, namespace, cache, metrics, cache_directory.shadow_directory(directory))
+        names = inherited_names(spec, store, prefix, inherited.snapshot) if inherited.snapshot else None
+        if names is None:
+            with Progress(f"list {spec.source}", "objects", progress) as show:
+                names = open_names(spec, store, prefix, directory, show)
+        point = MountPoint(spec, store, prefix, names, cache, metrics, cache_directory.shadow_directory(directory))
         stack.pop_all()
     return point
 
@@ -105,15 +112,18 @@ def _take_local(spec: Mount) -> LocalDirectory | None:
     return None
 
 
-def _cache_directory(spec: Mount, roots: list[str]) -> str:
-    wanted = spec.option("cache_dir") or os.environ.get(cache_directory.VARIABLE)
+def _cache_directory(given: str | None, inherited: str, roots: list[str]) -> str:
+    if inherited:
+        # The parent found it good; a relative cache_dir means another directory here.
+        return cache_directory.choose(inherited)
+    wanted = given or os.environ.get(cache_directory.VARIABLE)
     candidates = [wanted and os.path.abspath(wanted)]
     for root in roots:
         for candidate in candidates:
             if candidate and f"{os.path.realpath(candidate)}/".startswith((f"{root}/", f"{os.path.realpath(root)}/")):
                 message = f"the cache directory lies below the mount point {root}; set cache_dir= to one outside"
                 raise OSError(errno.EINVAL, message, candidate)
-    return cache_directory.choose(spec.option("cache_dir"))
+    return cache_directory.choose(given)
 
 
 def _cache_size(spec: Mount) -> int | None:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from vfsoverlay._namespace.nodes import Hidden, Node
     from vfsoverlay._spec import Mount
     from vfsoverlay._store.protocol import ObjectStore, Sink
-    from vfsoverlay._vfs.location import Location
     from vfsoverlay._vfs.naming import Names
     from vfsoverlay._vfs.progress import Wish
 
@@ -46,8 +45,12 @@ class MountPoint:
 
     #: Whether a directory on disk was left in place instead (if_exists="local").
     is_local = False
+    #: Whether the parent process made it, and this one only took it over.
+    is_inherited = False
     #: Makes mounts invisible; set by who made them visible.
     release: Callable[[MountPoint], None] | None = None
+    #: Told when the names were listed anew; set by who made the mount visible.
+    changed: Callable[[], object] = staticmethod(lambda: None)
     #: How many ``mount()`` calls gave this point out and have not ended by leaving their ``with`` block.
     holds = 0
 
@@ -70,7 +73,7 @@ class MountPoint:
         self.shadow_dir = shadow_dir
         self.mounted_ns = time.time_ns()
         #: The mount point as given, and as the kernel would resolve it, where its parents have links.
-        self.roots = _roots(spec.root_dir)
+        self.roots = roots_of(spec.root_dir)
         self.device = attributes.device_number(spec.source, spec.root_dir)
         uid, gid = spec.option("uid"), spec.option("gid")
         self.owner = (_real.geteuid() if uid is None else uid, os.getegid() if gid is None else gid)
@@ -153,13 +156,12 @@ class MountPoint:
         return result
 
     def _make_status(self, path: str, node: Node) -> os.stat_result:
-        if type(node) is DirectoryNode:
-            inode = attributes.inode_number(self.store.origin, f"{self.prefix}{path}/")
-            return attributes.make_stat(self._dir_mode, inode, self.device, self.owner, 4096, node.mtime_ns)
-        assert type(node) is FileNode
-        mode = stat.S_IFREG if node.storage_class in attributes.ARCHIVED else self._file_mode
-        inode = attributes.inode_number(self.store.origin, self.prefix + path)
-        return attributes.make_stat(mode, inode, self.device, self.owner, node.size, node.mtime_ns)
+        if isinstance(node, FileNode):
+            mode = stat.S_IFREG if node.storage_class in attributes.ARCHIVED else self._file_mode
+            inode = attributes.inode_number(self.store.origin, self.prefix + path)
+            return attributes.make_stat(mode, inode, self.device, self.owner, node.size, node.mtime_ns)
+        inode = attributes.inode_number(self.store.origin, f"{self.prefix}{path}/")
+        return attributes.make_stat(self._dir_mode, inode, self.device, self.owner, 4096, node.mtime_ns)
 
     # --- bytes
 
@@ -249,29 +251,29 @@ class MountPoint:
 
         return read_range
 
-    def reopened(self, place: Location, error: OSError) -> Location | None:
-        """The newer version of a file whose listed one is gone, if the mount may turn to it; else None.
+    def reopened(self, path: str, node: FileNode) -> FileNode | None:
+        """The newer version of a file whose listed one, *node*, is gone, if the mount may turn to it; else None.
 
         What was found counts for ``stat`` as well, until ``refresh()``.
 
         Raises:
-            FileNotFoundError: The object is gone altogether.
+            FileNotFoundError: The object is gone altogether; without filename.
         """
-        if self.spec.option("on_change") != "reopen" or place.node is None:
+        if self.spec.option("on_change") != "reopen":
             return None
-        key = self.prefix + place.path
+        key = self.prefix + path
         newer: FileNode | None = None
         for page in self.store.list_pages(key, page_size=1):
-            newer = next((FileNode(place.node.name, *row[1:]) for row in page.rows if row[0] == key), None)
+            newer = next((FileNode(node.name, *row[1:]) for row in page.rows if row[0] == key), None)
             break
-        if newer == place.node:
+        if newer == node:
             # The listing is behind the reads (or the server errs): there is nothing newer to turn to.
             return None
-        self._reopened[place.path] = newer
+        self._reopened[path] = newer
         self.lookup = self._lookup_reopened
         if newer is None:
-            raise place.error(errno.ENOENT) from error
-        return place._replace(node=newer)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return newer
 
     def _lookup_reopened(self, path: str) -> Node | None:
         if path in self._reopened:
@@ -295,6 +297,7 @@ class MountPoint:
         self._order = ReadOrder(fresh.lookup, fresh.scan)
         if old is not fresh:
             old.close()
+        self.changed()
 
     def _relative(self, path: str) -> str:
         for root in self.roots:
@@ -329,7 +332,7 @@ class MountPoint:
         return f"<MountPoint {self.spec.source} at {self.spec.root_dir}>"
 
 
-def _roots(root_dir: str) -> tuple[str, ...]:
+def roots_of(root_dir: str) -> tuple[str, ...]:
     parent, _, name = root_dir.rpartition("/")
     resolved = os.path.realpath(parent or "/").rstrip("/") + "/" + name
     return (root_dir,) if resolved == root_dir else (root_dir, resolved)

@@ -8,7 +8,7 @@ from vfsoverlay import _real
 from vfsoverlay._namespace.export import load_snapshot
 from vfsoverlay._namespace.generations import build_snapshot, refresh_snapshot
 from vfsoverlay._namespace.lazy import LazyNamespace
-from vfsoverlay._namespace.snapshot import Snapshot
+from vfsoverlay._namespace.snapshot import Snapshot, open_snapshot
 
 if TYPE_CHECKING:
     from vfsoverlay._namespace.nodes import Progress
@@ -31,6 +31,19 @@ def index_directory(cache_dir: str) -> str:
 def identity(spec: Mount, store: ObjectStore, prefix: str) -> str:
     """All that decides what a listing contains: mounts that agree in it share their listings."""
     return "\0".join((store.origin, prefix, spec.option("version_at") or ""))
+
+
+def inherited_names(spec: Mount, store: ObjectStore, prefix: str, file: str) -> Names | None:
+    """The names that the parent of this process listed into *file*; None: it is gone, or of another source."""
+    try:
+        snapshot = open_snapshot(file)
+    except OSError:
+        # Refreshed or cleared since the child was started: list again.
+        return None
+    if snapshot.info["identity"] == identity(spec, store, prefix):
+        return snapshot
+    snapshot.close()
+    return None
 
 
 def open_names(spec: Mount, store: ObjectStore, prefix: str, cache_dir: str, progress: Progress | None = None) -> Names:
