@@ -71,13 +71,11 @@ class Budget:
         if wanted > self.cache_size:
             raise DiskFull
         with self._mutex:
-            self._pending += wanted
-            fits = self._seen + self._pending <= self.cache_size
-            if fits and self._pending < self._step:
-                return
-            if not fits and time.monotonic() < self._hopeless_until:
-                self._pending -= wanted
+            if time.monotonic() < self._hopeless_until:
                 raise DiskFull
+            self._pending += wanted
+            if self._seen + self._pending <= self.cache_size and self._pending < self._step:
+                return
         balance = self.flush()
         stale = abs(time.time() - balance.counted_at) > _COUNT_AGAIN
         if stale or self._short(balance.total) > 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from zlib import crc32
 
 from vfsoverlay import _real
@@ -12,6 +12,9 @@ from vfsoverlay._cache.eviction import Evictor
 from vfsoverlay._cache.locks import Locks
 from vfsoverlay._cache.presence_map import DOUBTED, PRESENT, PresenceMap
 from vfsoverlay._cache.records import RecordFile
+
+#: What a killed process left: without record or map it is never served, and so it is litter, not damage.
+_HALF_MADE: Final = "half-made"
 
 
 class Problem(NamedTuple):
@@ -43,7 +46,8 @@ def check(places: layout.Layout, locks: Locks, evictor: Evictor) -> Report:
         allocated += version.allocated
         what = _fault(version.stem, places, locks)
         if what:
-            problems.append(Problem(version.stem.rpartition("/")[2], what))
+            if what is not _HALF_MADE:
+                problems.append(Problem(version.stem.rpartition("/")[2], what))
             evictor.evict(version.stem)
     return Report(objects, allocated, problems)
 
@@ -68,11 +72,11 @@ def _fault(stem: str, places: layout.Layout, locks: Locks) -> str:
 
 
 def _small_fault(stem: str, fd: int, size: int, records: RecordFile) -> str:
-    if size > layout.SMALL_OBJECT or _real.exists(stem + layout.MAP):
-        return "its map is missing or damaged"
+    if _real.exists(stem + layout.MAP):
+        return "its map is damaged"
     record = records.lookup(layout.digest_of(stem))
     if record is None:
-        return "it has no record"
+        return _HALF_MADE
     found = _real.fstat(fd)
     if not found.st_nlink or (found.st_mtime_ns, found.st_ctime_ns, size) != record[1:3] + record[:1]:
         # Such a file is compared with its checksum before it is served.

@@ -145,4 +145,5 @@ class LargeObjects:
             return fd, PresenceMap.create(stem + layout.MAP, header)
         except BaseException:
             _real.close(fd)
+            layout.unlink(stem + layout.DATA)
             raise

@@ -89,6 +89,7 @@ class PresenceMap:
             _real.rename(temporary, path)
         except BaseException:
             _real.close(fd)
+            _real.unlink(temporary)
             raise
         return cls(fd, header)
 
