@@ -72,7 +72,7 @@ def test_the_package_is_typed() -> None:
     assert (Path(errors.__file__).parent / "py.typed").exists()
 
 
-@pytest.mark.skipif("VFSOVERLAY_TESTS_ON_WHEEL" not in os.environ, reason="the package is not installed, see tox.ini")
+@pytest.mark.skipif("TESTS_ON_WHEEL" not in os.environ, reason="the package is not installed, see tox.ini")
 def test_the_wheel_is_what_is_tested() -> None:
     """Under tox, this process and its children import the built wheel, never the checkout."""
     code = "import vfsoverlay; print(vfsoverlay.__file__)"

@@ -237,7 +237,7 @@ def test_a_traceback_through_a_mount_shows_its_lines(run: Run) -> None:
     result.stdout.fnmatch_lines(["*raise ValueError('deep inside')", "*RuntimeError: outside"])
 
 
-@pytest.mark.skipif("VFSOVERLAY_TESTS_ON_WHEEL" not in os.environ, reason="the package is not installed, see tox.ini")
+@pytest.mark.skipif("TESTS_ON_WHEEL" not in os.environ, reason="the package is not installed, see tox.ini")
 def test_the_plugin_is_installed() -> None:
     """Installing the package is enough: pytest finds the plugin by its entry point."""
     assert [found.value for found in entry_points(group="pytest11", name="vfsoverlay")] == ["vfsoverlay.pytest_plugin"]
