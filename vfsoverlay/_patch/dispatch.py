@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from vfsoverlay import _real
 from vfsoverlay._vfs.file_system import FileSystem
-from vfsoverlay._vfs.location import Foreign, Location
+from vfsoverlay._vfs.location import Failed, Foreign, Location
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from vfsoverlay._vfs.mount_table import MountTable
+
+    Place = Location | Foreign | Failed
 
 
 class _Inside(threading.local):
@@ -25,7 +29,7 @@ class _Inside(threading.local):
 class State:
     """What the quick test needs, and the file system behind it; one a process."""
 
-    __slots__ = ("files", "inside", "needle", "others", "quiet", "tails")
+    __slots__ = ("edges", "files", "inside", "needle", "others", "quiet", "shadowed")
 
     def __init__(self) -> None:
         self.files = FileSystem()
@@ -34,23 +38,42 @@ class State:
         self.needle = "\0"
         #: The components of further mount points.
         self.others: tuple[str, ...] = ()
-        #: The needle alone decides: one component is common to all mounts, and the working directory is real.
+        #: The needle alone decides: it is common to all mounts, the working directory is real, nothing is shadowed.
         self.quiet = True
-        #: How a spelling of a directory above a mount point may end.
-        self.tails: tuple[str, ...] = ()
+        #: How a spelling of a mount point or of a directory above it may end.
+        self.edges: tuple[str, ...] = ()
+        #: See ``FileSystem``.
+        self.shadowed: frozenset[tuple[int, int]] = frozenset()
 
     def update(self) -> None:
         """Work out the quick test again, after the mounts or the working directory changed."""
-        table = self.files.table
-        needles = _needles(table)
+        files = self.files
+        needles = _needles(files.table)
         self.needle, self.others = (needles[0], needles[1:]) if needles else ("\0", ())
-        self.quiet = not self.others and self.files.cwd is None
-        names = {path.rpartition("/")[2] for path in table.ancestors}
-        self.tails = ("/", ".", *sorted(names - {""})) if table.ancestors else ()
+        self.shadowed = files.shadowed
+        self.quiet = not self.others and not self.shadowed and files.cwd is None
+        self.edges = ("/", ".", *sorted(files.table.names)) if files.table.names else ()
+
+    def foreign_name(self, path: str) -> bool:
+        """The test where the needle, which *path* does not contain, does not decide alone."""
+        return (self.files.cwd is None or path[:1] == "/") and not any(needle in path for needle in self.others)
 
     def foreign_text(self, path: str) -> bool:
-        """The test for several needles; *path* does not contain the first one."""
-        return self.files.cwd is None and not any(needle in path for needle in self.others)
+        """As ``foreign_name``, for calls whose result does not show that a link led to something shadowed."""
+        if not self.foreign_name(path):
+            return False
+        if self.shadowed:
+            try:
+                status = _real.stat(path)
+            except (OSError, ValueError):
+                return False
+            return (status.st_dev, status.st_ino) not in self.shadowed
+        return True
+
+    def foreign_directory(self, path: str) -> bool:
+        """Whether *path*, which ends as a directory above a mount point may end, is another one all the same."""
+        name = path.rstrip("/").rpartition("/")[2]
+        return name not in ("", ".", "..") and not name.endswith(self.edges[2:])
 
 
 def _needles(table: MountTable) -> tuple[str, ...]:
@@ -81,7 +104,8 @@ def _rare_components(roots: Iterable[str]) -> list[str]:
 
 STATE: Final = State()
 
-_INSIDE: Final = STATE.inside
+#: Thread-local: set while one of our answers is being worked out.
+INSIDE: Final = STATE.inside
 
 
 def text_of(path: Any) -> Any:
@@ -93,70 +117,90 @@ def text_of(path: Any) -> Any:
     return text if isinstance(text, (str, bytes)) else path
 
 
-def locate(path: Any, dir_fd: Any = None, *, follow: bool = True) -> Location | Foreign | None:
-    """What *path* is: a ``Location``, a ``Foreign`` to be reached by another spelling, or None for any other."""
-    if _INSIDE.active:
-        return None
-    if isinstance(path, bytearray):
+def locate(
+    path: Any, dir_fd: Any = None, *, follow: bool = True, entry: bool = False, creates: bool = False
+) -> Place | None:
+    """What *path* is: a ``Location``, a ``Foreign`` to be reached by another spelling, ``Failed``, or None for any other."""
+    if isinstance(path, (bytearray, memoryview)):
         path = bytes(path)
-    if not isinstance(path, (str, bytes, int)) or not (dir_fd is None or isinstance(dir_fd, int)):
+    if INSIDE.active or not isinstance(path, (str, bytes, int)) or not (dir_fd is None or isinstance(dir_fd, int)):
         return None
-    place = STATE.files.resolve(path, dir_fd=dir_fd, follow=follow)
+    try:
+        place = answer(STATE.files.resolve, path, dir_fd=dir_fd, follow=follow, entry=entry, creates=creates)
+    except OSError as error:
+        return Failed(error)
     return None if type(place) is Foreign and place.path is None else place
 
 
-def found_after_all(path: Any, dir_fd: Any = None, *, follow: bool = True) -> Location | None:
+def found_after_all(path: Any, dir_fd: Any = None, *, follow: bool = True, entry: bool = False) -> Place | None:
     """Ours after all, where the kernel found nothing under *path*: through a link, or a parent of a mount point."""
-    if _INSIDE.active or not isinstance(path, (str, bytes)) or not (dir_fd is None or isinstance(dir_fd, int)):
+    if isinstance(path, (bytearray, memoryview)):
+        path = bytes(path)
+    if INSIDE.active or not isinstance(path, (str, bytes)) or not (dir_fd is None or isinstance(dir_fd, int)):
         return None
-    return STATE.files.retry(path, dir_fd=dir_fd, follow=follow)
+    try:
+        return answer(STATE.files.retry, path, dir_fd=dir_fd, follow=follow, entry=entry)
+    except OSError as error:
+        return Failed(error)
 
 
 def answer(call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Run *call*, one of our operations; calls it makes itself (TLS, credentials, SQLite) are foreign."""
-    _INSIDE.active = True
+    INSIDE.active = True
     try:
         return call(*args, **kwargs)
     finally:
-        _INSIDE.active = False
+        INSIDE.active = False
 
 
 def reach(
     call: Callable[[Any], Any],
     path: Any,
     operation: Callable[[Location], Any],
+    event: tuple[Any, ...] = (),
     *,
     dir_fd: Any = None,
     follow: bool = True,
-    place: Location | None = None,
+    creates: bool = False,
+    takes_fd: bool = True,
+    place: Place | None = None,
 ) -> Any:
     """Answer by *operation* if *path* is ours, else by the real *call*.
 
     Args:
         call: The real call, with everything but the path filled in.
-        path: As the caller gave it.
+        path: After ``text_of``.
         operation: Our answer.
+        event: The audit event that the real call raises, with its arguments; empty for none.
         dir_fd: The directory descriptor of the call.
         follow: Whether the call follows a symbolic link at the end.
+        takes_fd: Whether the call takes a descriptor in place of a path.
+        creates: Whether the call may create what it does not find.
         place: What *path* is, where the quick test's real call failed and found it already.
     """
-    text = text_of(path)
-    found: Location | Foreign | None = place
-    if found is None:
-        found = locate(text, dir_fd, follow=follow)
+    if isinstance(path, int) and not takes_fd:
+        return call(path)
+    audited = place is not None
+    found = locate(path, dir_fd, follow=follow, creates=creates) if place is None else place
     if found is None:
         try:
-            return call(text)
+            return call(path)
         except FileNotFoundError:
-            found = found_after_all(text, dir_fd, follow=follow)
+            found = found_after_all(path, dir_fd, follow=follow)
             if found is None:
                 raise
+        audited = True
     if type(found) is Foreign:
-        return _respelled(call, found, text)
+        return respelled(call, found, path)
+    if event and not audited:
+        # The real call raises it before it looks at the disk; where it ran already, it has.
+        sys.audit(*event)
+    if type(found) is Failed:
+        raise found.error
     return answer(operation, found)
 
 
-def _respelled(call: Callable[[Any], Any], place: Foreign, spelled: Any) -> Any:
+def respelled(call: Callable[[Any], Any], place: Foreign, spelled: Any) -> Any:
     """Run the real *call* with a spelling the kernel understands; errors carry the caller's own."""
     assert place.path is not None  # locate() gives None where the caller's spelling will do
     try:
@@ -165,3 +209,21 @@ def _respelled(call: Callable[[Any], Any], place: Foreign, spelled: Any) -> Any:
         if error.filename is not None:
             error.filename = spelled
         raise
+
+
+def trimmed(error: BaseException) -> BaseException:
+    """*error* as if our inner frames had never been: its traceback keeps those of foreign code below us."""
+    foreign = []
+    trace = error.__traceback__
+    while trace is not None:
+        if not trace.tb_frame.f_code.co_filename.startswith(_HOME):
+            foreign.append(trace)
+        trace = trace.tb_next
+    below = None
+    for trace in reversed(foreign):
+        below = TracebackType(below, trace.tb_frame, trace.tb_lasti, trace.tb_lineno)
+    return error.with_traceback(below)
+
+
+#: Where our own code lies.
+_HOME: Final = __file__.rpartition("/")[0].rpartition("/")[0] + "/"

@@ -1,4 +1,4 @@
-"""The calls of ``os`` that move and ask the working directory, and those that copy descriptors."""
+"""The calls of ``os`` that move the working directory and ask for it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-from vfsoverlay._patch.dispatch import STATE, reach
+from vfsoverlay._patch.dispatch import STATE, reach, text_of, trimmed
 from vfsoverlay._patch.replacement import Replacement
 from vfsoverlay._vfs.location import Location
 
@@ -18,18 +18,18 @@ class Chdir(Replacement):
 
     def __call__(self, path: Any) -> Any:
         def ours(place: Location) -> None:
-            sys.audit("os.chdir", path)
             place.existing_directory()
             _state.files.change_directory(place)
 
         try:
+            text = text_of(path)
             virtual = _state.files.cwd
-            reach(self.real, path, ours)
+            reach(self.real, text, ours, ("os.chdir", text))
             if virtual is not None and _state.files.cwd is virtual:
                 _state.files.cwd = _state.files.current_directory()
             _state.update()
-        except (OSError, ValueError, TypeError) as error:
-            raise error.with_traceback(None)  # noqa: B904 - the same exception, without our inner frames
+        except BaseException as error:
+            raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
 
 
 class Fchdir(Replacement):
@@ -37,14 +37,17 @@ class Fchdir(Replacement):
 
     def __call__(self, fd: Any) -> Any:
         place = _state.files.descriptors.get(fd) if isinstance(fd, int) else None
-        if place is None:
-            self.real(fd)
-            _state.files.current_directory()
-        else:
-            sys.audit("os.chdir", fd)
-            place.existing_directory()
-            _state.files.change_directory(place)
-        _state.update()
+        try:
+            if place is None:
+                self.real(fd)
+                _state.files.current_directory()
+            else:
+                sys.audit("os.chdir", fd)
+                place._replace(spelled=None).existing_directory()
+                _state.files.change_directory(place)
+            _state.update()
+        except BaseException as error:
+            raise trimmed(error)  # noqa: B904 - as above
 
 
 class Getcwd(Replacement):
@@ -69,23 +72,3 @@ class Getcwdb(Replacement):
                 return os.fsencode(place.absolute)
             _state.update()
         return self.real()
-
-
-class Dup(Replacement):
-    __slots__ = ()
-
-    def __call__(self, fd: Any, /) -> Any:
-        new = self.real(fd)
-        if _state.files.descriptors:
-            _state.files.descriptors.copy(fd, new)
-        return new
-
-
-class Dup2(Replacement):
-    __slots__ = ()
-
-    def __call__(self, fd: Any, fd2: Any, inheritable: Any = True) -> Any:
-        new = self.real(fd, fd2, inheritable)
-        if _state.files.descriptors:
-            _state.files.descriptors.copy(fd, new)
-        return new

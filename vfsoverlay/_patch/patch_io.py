@@ -6,10 +6,11 @@ from functools import partial
 from typing import Any
 
 from vfsoverlay import _real
-from vfsoverlay._patch.dispatch import STATE, answer, found_after_all, locate, text_of
+from vfsoverlay._patch.dispatch import STATE, answer, found_after_all, locate, text_of, trimmed
+from vfsoverlay._patch.patch_os import creates_elsewhere
 from vfsoverlay._patch.replacement import Replacement
 from vfsoverlay._vfs.file import open_stream
-from vfsoverlay._vfs.location import Foreign
+from vfsoverlay._vfs.location import Failed, Foreign, Location
 
 _state = STATE
 
@@ -28,43 +29,59 @@ class Open(Replacement):
         closefd: Any = True,
         opener: Any = None,
     ) -> Any:
-        if (
-            file.__class__ is str and _state.needle not in file and (_state.quiet or _state.foreign_text(file))
-        ) or opener is not None:
+        place: Any = None
+        if opener is not None:
             # An opener is called by the real open with the caller's path, and opens by calls of ours.
+            return self.real(file, mode, buffering, encoding, errors, newline, closefd, opener)
+        if (
+            file.__class__ is str
+            and _state.needle not in file
+            and (_state.quiet or _state.foreign_text(file))
+            and (mode in _READING or not creates_elsewhere(file))
+        ):
             try:
-                return self.real(file, mode, buffering, encoding, errors, newline, closefd, opener)
+                return self.real(file, mode, buffering, encoding, errors, newline, closefd)
             except FileNotFoundError:
-                place = None if opener is not None else found_after_all(file)
+                place = found_after_all(file, follow="x" not in mode)
                 if place is None:
                     raise
-        else:
-            place = None
-        rest = (mode, buffering, encoding, errors, newline, closefd)
         try:
-            return self._open(file, place, rest)
-        except (OSError, ValueError, TypeError) as error:
-            # One frame of ours in the traceback is enough.
-            raise error.with_traceback(None)  # noqa: B904 - it is the same exception
+            path = file if type(file) is int else text_of(file)
+            if place is None and not isinstance(path, int):
+                follow = not isinstance(mode, str) or "x" not in mode
+                place = locate(path, follow=follow, creates=mode not in _READING)
+            if place is None:
+                return self._foreign(path, mode, buffering, encoding, errors, newline, closefd)
+            return _open_place(self.real, place, path, mode, buffering, encoding, errors, newline, closefd)
+        except BaseException as error:
+            raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
 
-    def _open(self, file: Any, place: Any, rest: tuple[Any, ...]) -> Any:
-        path = file if type(file) is int else text_of(file)
-        if place is None and not isinstance(path, int):
-            place = locate(path)
-        if place is None:
-            try:
-                return self.real(path, *rest)
-            except FileNotFoundError:
-                place = found_after_all(path)
-                if place is None:
-                    raise
-        if type(place) is Foreign:
-            return self.real(path, *rest, partial(_give, place))
-        return answer(open_stream, _state.files, place, path, *rest)
+    def _foreign(self, path: Any, mode: Any, *rest: Any) -> Any:
+        try:
+            return self.real(path, mode, *rest)
+        except FileNotFoundError:
+            place = found_after_all(path, follow="x" not in mode)
+            if place is None:
+                raise
+        return _open_place(self.real, place, path, mode, *rest)
 
 
-def _give(place: Foreign, path: Any, flags: int) -> int:
-    """The opener of a foreign file that the kernel finds under another spelling only."""
+#: Modes that never create a file.
+_READING = frozenset({"r", "rb", "rt", "r+", "rb+", "r+b", "br"})
+
+
+def _open_place(real: Any, place: Any, path: Any, *arguments: Any) -> Any:
+    """Open what lies at *place*: CPython does the most of it, so types, names and modes are the real ones."""
+    if type(place) is Location:
+        # Not by the opener below: a large file is fetched as it is read, by a raw file of our own.
+        return answer(open_stream, _state.files, place, path, *arguments)
+    return real(path, *arguments, partial(_give, place))
+
+
+def _give(place: Failed | Foreign, path: Any, flags: int) -> int:
+    """The opener of a path that crosses a mount: the kernel finds it under another spelling, or nobody does."""
+    if isinstance(place, Failed):
+        raise place.error
     try:
         return _real.open(place.path, flags, 0o666)  # type: ignore[arg-type]
     except OSError as error:
@@ -76,14 +93,21 @@ class OpenCode(Replacement):
     __slots__ = ()
 
     def __call__(self, path: Any) -> Any:
-        if path.__class__ is not str or (_state.needle not in path and (_state.quiet or _state.foreign_text(path))):
+        if path.__class__ is not str:
             return self.real(path)
+        place: Any = None
+        if _state.needle not in path and (_state.quiet or _state.foreign_text(path)):
+            try:
+                return self.real(path)
+            except FileNotFoundError:
+                place = found_after_all(path)
+                if place is None:
+                    raise
         try:
-            place = locate(path)
+            if place is None:
+                place = locate(path)
             if place is None:
                 return self.real(path)
-            if type(place) is Foreign:
-                return _real.io_open(path, "rb", opener=partial(_give, place))
-            return answer(open_stream, _state.files, place, path, "rb")
-        except OSError as error:
-            raise error.with_traceback(None)  # noqa: B904 - it is the same exception
+            return _open_place(_real.io_open, place, path, "rb", -1, None, None, None, True)
+        except BaseException as error:
+            raise trimmed(error)  # noqa: B904 - as above

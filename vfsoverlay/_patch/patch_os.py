@@ -2,92 +2,90 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import sys
 from typing import Any
 
-from vfsoverlay._patch.dispatch import STATE, answer, found_after_all, locate, reach, text_of
+from vfsoverlay import _real
+from vfsoverlay._patch.dispatch import INSIDE, STATE, answer, found_after_all, locate, reach, text_of, trimmed
 from vfsoverlay._patch.replacement import Replacement
 from vfsoverlay._vfs import operations
-from vfsoverlay._vfs.location import Foreign, Location
-from vfsoverlay._vfs.scandir import EntryIterator
+from vfsoverlay._vfs.location import Failed, Foreign, Location
 
 _state = STATE
+_inside = INSIDE
 
 # Each __call__ begins with the same test, written out because a function call would double its
 # cost: a text without the needle is foreign. Where the kernel then finds nothing, a symbolic link
-# may lead to us after all. The last raise drops our inner frames from the traceback.
+# may lead to us after all. The last raise drops our inner frames from the traceback, whatever it is.
 
 
 class Stat(Replacement):
     __slots__ = ()
 
     def __call__(self, path: Any, *, dir_fd: Any = None, follow_symlinks: Any = True) -> Any:
-        place = None
-        if (
-            path.__class__ is str
-            and _state.needle not in path
-            and dir_fd is None
-            and (_state.quiet or _state.foreign_text(path))
-        ):
-            try:
-                return self.real(path) if follow_symlinks else self.real(path, follow_symlinks=False)
-            except FileNotFoundError:
-                place = found_after_all(path, follow=bool(follow_symlinks))
-                if place is None:
-                    raise
+        place: Any = None
+        if path.__class__ is str and dir_fd is None:
+            if _state.needle not in path and (_state.quiet or _state.foreign_name(path)):
+                try:
+                    status = self.real(path) if follow_symlinks else self.real(path, follow_symlinks=False)
+                except FileNotFoundError:
+                    place = found_after_all(path, follow=bool(follow_symlinks))
+                    if place is None:
+                        raise
+                else:
+                    if not _state.shadowed or (status.st_dev, status.st_ino) not in _state.shadowed:
+                        return status
+            else:
+                known = _state.files.known(path)
+                if known is not None and not _inside.active:
+                    return known[0].status(*known[1:])
         try:
             return reach(
                 lambda path: self.real(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks),
-                path,
+                text_of(path),
                 operations.status,
                 dir_fd=dir_fd,
                 follow=bool(follow_symlinks),
                 place=place,
             )
-        except (OSError, ValueError, TypeError) as error:
-            raise error.with_traceback(None)  # noqa: B904 - the same exception, without our inner frames
+        except BaseException as error:
+            raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
 
 
 class Lstat(Replacement):
     __slots__ = ()
 
     def __call__(self, path: Any, *, dir_fd: Any = None) -> Any:
-        place = None
-        if (
-            path.__class__ is str
-            and _state.needle not in path
-            and dir_fd is None
-            and (_state.quiet or _state.foreign_text(path))
-        ):
-            try:
-                return self.real(path)
-            except FileNotFoundError:
-                place = found_after_all(path, follow=False)
-                if place is None:
-                    raise
-        if isinstance(path, int):
-            return self.real(path, dir_fd=dir_fd)
+        place: Any = None
+        if path.__class__ is str and dir_fd is None:
+            if _state.needle not in path and (_state.quiet or _state.foreign_name(path)):
+                try:
+                    status = self.real(path)
+                except FileNotFoundError:
+                    place = found_after_all(path, follow=False)
+                    if place is None:
+                        raise
+                else:
+                    if not _state.shadowed or (status.st_dev, status.st_ino) not in _state.shadowed:
+                        return status
+            else:
+                known = _state.files.known(path)
+                if known is not None and not _inside.active:
+                    return known[0].status(*known[1:])
         try:
+            if isinstance(path, int):
+                return self.real(path, dir_fd=dir_fd)
             return reach(
                 lambda path: self.real(path, dir_fd=dir_fd),
-                path,
+                text_of(path),
                 operations.status,
                 dir_fd=dir_fd,
                 follow=False,
                 place=place,
             )
-        except (OSError, ValueError, TypeError) as error:
-            raise error.with_traceback(None)  # noqa: B904 - as above
-
-
-class Fstat(Replacement):
-    __slots__ = ()
-
-    def __call__(self, fd: Any) -> Any:
-        descriptors = _state.files.descriptors
-        place = descriptors.get(fd) if fd in descriptors else None
-        return self.real(fd) if place is None else answer(operations.status, place)
+        except BaseException as error:
+            raise trimmed(error)  # noqa: B904 - as above
 
 
 class Access(Replacement):
@@ -113,28 +111,27 @@ class Access(Replacement):
         ):
             if real(path):
                 return True
-            place = found_after_all(path, follow=bool(follow_symlinks))
-            return False if place is None else answer(operations.access, place, mode)
+            return self._after_all(path, mode, dir_fd, real, follow=bool(follow_symlinks))
         try:
             if isinstance(path, int):
                 return real(path)
             text = text_of(path)
-            try:
-                place = locate(text, dir_fd, follow=bool(follow_symlinks))
-            except OSError:
-                return False
+            place = locate(text, dir_fd, follow=bool(follow_symlinks))
             if place is None:
-                return real(text) or _access_after_all(text, mode, dir_fd, follow=bool(follow_symlinks))
+                return real(text) or self._after_all(text, mode, dir_fd, real, follow=bool(follow_symlinks))
             if type(place) is Foreign:
                 return real(place.path)
-            return answer(operations.access, place, mode)
-        except (OSError, ValueError, TypeError) as error:
-            raise error.with_traceback(None)  # noqa: B904 - as above
+            # The arguments are checked by the real call, which finds nothing under an empty name.
+            self.real("", mode, dir_fd=dir_fd, effective_ids=effective_ids, follow_symlinks=follow_symlinks)
+            return type(place) is Location and answer(operations.access, place, mode)
+        except BaseException as error:
+            raise trimmed(error)  # noqa: B904 - as above
 
-
-def _access_after_all(path: Any, mode: Any, dir_fd: Any, *, follow: bool) -> bool:
-    place = found_after_all(path, dir_fd, follow=follow)
-    return place is not None and bool(answer(operations.access, place, mode))
+    def _after_all(self, path: Any, mode: Any, dir_fd: Any, real: Any, *, follow: bool) -> Any:
+        place = found_after_all(path, dir_fd, follow=follow)
+        if type(place) is Foreign:
+            return real(place.path)
+        return type(place) is Location and answer(operations.access, place, mode)
 
 
 class Readlink(Replacement):
@@ -146,7 +143,7 @@ class Readlink(Replacement):
             path.__class__ is str
             and _state.needle not in path
             and dir_fd is None
-            and (_state.quiet or _state.foreign_text(path))
+            and (_state.quiet or _state.foreign_name(path))
         ):
             try:
                 return self.real(path)
@@ -154,102 +151,21 @@ class Readlink(Replacement):
                 place = found_after_all(path, follow=False)
                 if place is None:
                     raise
+            except OSError:
+                if not _state.shadowed:
+                    raise
         try:
             return reach(
                 lambda path: self.real(path, dir_fd=dir_fd),
-                path,
+                text_of(path),
                 operations.readlink,
                 dir_fd=dir_fd,
+                takes_fd=False,
                 follow=False,
                 place=place,
             )
-        except (OSError, ValueError, TypeError) as error:
-            raise error.with_traceback(None)  # noqa: B904 - as above
-
-
-class Listdir(Replacement):
-    __slots__ = ()
-
-    def __call__(self, path: Any = None) -> Any:
-        place = None
-        if (
-            path.__class__ is str
-            and _state.needle not in path
-            and (_state.quiet or _state.foreign_text(path))
-            and not path.endswith(_state.tails)
-        ):
-            try:
-                return self.real(path)
-            except FileNotFoundError:
-                place = found_after_all(path)
-                if place is None:
-                    raise
-        try:
-            return reach(self._foreign, "." if path is None else path, partial_names(path), place=place)
-        except (OSError, ValueError, TypeError) as error:
-            raise error.with_traceback(None)  # noqa: B904 - as above
-
-    def _foreign(self, path: Any) -> Any:
-        """A real directory, and the names in it that lead to mount points but are not on disk."""
-        found = self.real(path)
-        known = {os.fsdecode(name) for name in found}
-        extra = [name for name in _state.files.leading(path) if name not in known]
-        return found + (list(map(os.fsencode, extra)) if isinstance(path, bytes) else extra)
-
-
-def partial_names(path: Any) -> Any:
-    """The operation behind ``listdir(path)``."""
-
-    def names(place: Location) -> Any:
-        sys.audit("os.listdir", path)
-        found = operations.names(place, _state.files.table)
-        return list(map(os.fsencode, found)) if isinstance(path, (bytes, bytearray)) else found
-
-    return names
-
-
-class Scandir(Replacement):
-    __slots__ = ()
-
-    def __call__(self, path: Any = None) -> Any:
-        place = None
-        if (
-            path.__class__ is str
-            and _state.needle not in path
-            and (_state.quiet or _state.foreign_text(path))
-            and not path.endswith(_state.tails)
-        ):
-            try:
-                return self.real(path)
-            except FileNotFoundError:
-                place = found_after_all(path)
-                if place is None:
-                    raise
-        text = "." if path is None else text_of(path)
-        try:
-            return reach(self._foreign, text, lambda place: _scan(place, text), place=place)
-        except (OSError, ValueError, TypeError) as error:
-            raise error.with_traceback(None)  # noqa: B904 - as above
-
-    def _foreign(self, path: Any) -> Any:
-        source = self.real(path)
-        leading = _state.files.leading(path)
-        if not leading:
-            return source
-        return EntryIterator(_with_leading(source, path, leading), source)
-
-
-def _with_leading(source: Any, path: Any, leading: Any) -> Any:
-    missing = set(leading)
-    for entry in source:
-        missing.discard(os.fsdecode(entry.name))
-        yield entry
-    yield from operations.leading_entries(_state.files.table, _state.files.real_directory(path), missing, path)
-
-
-def _scan(place: Location, path: Any) -> Any:
-    sys.audit("os.scandir", path)
-    return EntryIterator(operations.scan(place, _state.files.table, path))
+        except BaseException as error:
+            raise trimmed(error)  # noqa: B904 - as above
 
 
 class Open(Replacement):
@@ -262,29 +178,66 @@ class Open(Replacement):
             and _state.needle not in path
             and dir_fd is None
             and (_state.quiet or _state.foreign_text(path))
+            and not (flags.__class__ is int and flags & os.O_CREAT and creates_elsewhere(path))
         ):
             try:
                 return self.real(path, flags, mode)
             except FileNotFoundError:
-                place = found_after_all(path)
+                place = found_after_all(path, follow=not does_not_follow(flags))
                 if place is None:
                     raise
         try:
+            text = text_of(path)
             return reach(
                 lambda path: self.real(path, flags, mode, dir_fd=dir_fd),
-                path,
-                lambda place: _open(place, path, flags),
+                text,
+                lambda place: operations.open_descriptor(_state.files, place, flags),
+                ("open", text, None, flags),
                 dir_fd=dir_fd,
-                follow=not isinstance(flags, int) or not flags & os.O_NOFOLLOW,
-                place=place,
+                follow=not does_not_follow(flags),
+                creates=isinstance(flags, int) and bool(flags & os.O_CREAT),
+                takes_fd=False,
+                place=_unless_invalid(place, flags, text),
             )
-        except (OSError, ValueError, TypeError) as error:
-            raise error.with_traceback(None)  # noqa: B904 - as above
+        except BaseException as error:
+            raise trimmed(error)  # noqa: B904 - as above
 
 
-def _open(place: Location, path: Any, flags: int) -> int:
-    sys.audit("open", path, None, flags)
-    return operations.open_descriptor(_state.files, place, flags)
+def does_not_follow(flags: Any) -> bool:
+    """Whether these flags of ``open`` leave a symbolic link at the end alone."""
+    if not isinstance(flags, int):
+        return False
+    return bool(flags & os.O_NOFOLLOW) or flags & _EXCLUSIVE == _EXCLUSIVE
+
+
+_EXCLUSIVE = os.O_CREAT | os.O_EXCL
+
+
+def creates_elsewhere(path: str) -> bool:
+    """Whether creating *path* on disk may be wrong: it is a link, perhaps into a mount, or named as a mount point is."""
+    if path.endswith(_state.edges):
+        return True
+    try:
+        _real.readlink(path)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _unless_invalid(place: Any, flags: Any, spelled: Any) -> Any:
+    """*place*, or a failure where the kernel refuses *flags* before it looks at any path."""
+    if isinstance(flags, int) and (flags & _TMPFILE or flags & _CREATE_DIRECTORY == _CREATE_DIRECTORY):
+        try:
+            _real.open("", flags)
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                error.filename = spelled
+                return Failed(error)
+    return place
+
+
+_TMPFILE = os.O_TMPFILE & ~os.O_DIRECTORY
+_CREATE_DIRECTORY = os.O_CREAT | os.O_DIRECTORY
 
 
 class Statvfs(Replacement):
@@ -292,47 +245,43 @@ class Statvfs(Replacement):
 
     def __call__(self, path: Any) -> Any:
         try:
-            return reach(self.real, path, operations.file_system_status)
-        except (OSError, ValueError, TypeError) as error:
-            raise error.with_traceback(None)  # noqa: B904 - as above
+            return reach(self.real, text_of(path), operations.file_system_status, ("os.statvfs", path))
+        except BaseException as error:
+            raise trimmed(error)  # noqa: B904 - as above
 
 
 class Getxattr(Replacement):
     __slots__ = ()
 
     def __call__(self, path: Any, attribute: Any, *, follow_symlinks: Any = True) -> Any:
-        def ours(place: Location) -> Any:
-            sys.audit("os.getxattr", path, attribute)
-            return operations.get_attribute(place)
-
         try:
+            text = text_of(path)
             return reach(
                 lambda path: self.real(path, attribute, follow_symlinks=follow_symlinks),
-                path,
-                ours,
+                text,
+                operations.get_attribute,
+                ("os.getxattr", text, attribute),
                 follow=bool(follow_symlinks),
             )
-        except (OSError, ValueError, TypeError) as error:
-            raise error.with_traceback(None)  # noqa: B904 - as above
+        except BaseException as error:
+            raise trimmed(error)  # noqa: B904 - as above
 
 
 class Listxattr(Replacement):
     __slots__ = ()
 
     def __call__(self, path: Any = None, *, follow_symlinks: Any = True) -> Any:
-        def ours(place: Location) -> Any:
-            sys.audit("os.listxattr", path)
-            return operations.list_attributes(place)
-
         try:
+            text = text_of(path)
             return reach(
                 lambda path: self.real(path, follow_symlinks=follow_symlinks),
-                "." if path is None else path,
-                ours,
+                "." if text is None else text,
+                operations.list_attributes,
+                ("os.listxattr", text),
                 follow=bool(follow_symlinks),
             )
-        except (OSError, ValueError, TypeError) as error:
-            raise error.with_traceback(None)  # noqa: B904 - as above
+        except BaseException as error:
+            raise trimmed(error)  # noqa: B904 - as above
 
 
 class Pathconf(Replacement):
@@ -340,10 +289,23 @@ class Pathconf(Replacement):
 
     def __call__(self, path: Any, name: Any) -> Any:
         try:
+            text = text_of(path)
+            place = locate(text)
+            if type(place) in (Failed, Location) and self._is_constant(name):
+                return self.real("/", name)
             return reach(
                 lambda path: self.real(path, name),
-                path,
+                text,
                 lambda place: operations.path_limit(_state.files, place, name),
+                place=place,
             )
-        except (OSError, ValueError, TypeError) as error:
-            raise error.with_traceback(None)  # noqa: B904 - as above
+        except BaseException as error:
+            raise trimmed(error)  # noqa: B904 - as above
+
+    def _is_constant(self, name: Any) -> bool:
+        """Whether the answer does not depend on the path, which the C library then does not look at."""
+        try:
+            self.real("/\x01/\x01", name)
+        except OSError:
+            return False
+        return True

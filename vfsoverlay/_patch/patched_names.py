@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from vfsoverlay._patch import patch_directory, patch_io, patch_os
+from vfsoverlay._patch import events, patch_descriptors, patch_directory, patch_io, patch_listing, patch_os
 from vfsoverlay._patch.patch_changes import Change
+from vfsoverlay._patch.patch_descriptors import OfDescriptor
 from vfsoverlay._patch.patch_pairs import Link, Rename, Symlink
-from vfsoverlay._vfs import refusals
+from vfsoverlay._vfs import operations, refusals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +31,48 @@ class PatchedName(NamedTuple):
 _OS: Final = ("os", "posix")
 
 
-def _change(parameter: str, refuse: Any, audit: str, *, follows: bool = True) -> Callable[[Any, str], Replacement]:
-    return partial(Change, parameter=parameter, refuse=refuse, audit=audit, follows=follows)
+def _no_event(*_: Any, **__: Any) -> tuple[Any, ...]:
+    return ()
+
+
+def _change(
+    parameter: str,
+    refuse: Any,
+    event: Callable[..., tuple[Any, ...]] = _no_event,
+    *,
+    follows: bool = True,
+    says_filename: bool = True,
+    takes_fd: bool = True,
+) -> Callable[[Any, str], Replacement]:
+    return partial(
+        Change,
+        parameter=parameter,
+        refuse=refuse,
+        event=event,
+        follows=follows,
+        is_entry=False,
+        says_filename=says_filename,
+        takes_fd=takes_fd,
+    )
+
+
+def _entry(
+    refuse: Any, event: Callable[..., tuple[Any, ...]] = _no_event, *, says_filename: bool = True
+) -> Callable[[Any, str], Replacement]:
+    return partial(
+        Change,
+        parameter="path",
+        refuse=refuse,
+        event=event,
+        follows=False,
+        is_entry=True,
+        says_filename=says_filename,
+        takes_fd=False,
+    )
+
+
+def _of_descriptor(operation: Any) -> Callable[[Any, str], Replacement]:
+    return partial(OfDescriptor, operation=operation)
 
 
 _CREATED = "EEXIST if the name exists, else EROFS"
@@ -46,11 +87,11 @@ PATCHED_NAMES: Final[tuple[PatchedName, ...]] = (
     PatchedName(_OS, "open", patch_os.Open, "a real descriptor of the complete file, or of a directory; EROFS to write"),
     PatchedName(_OS, "stat", patch_os.Stat, "size and time from the listing, no request"),
     PatchedName(_OS, "lstat", patch_os.Lstat, "as stat: there are no symbolic links"),
-    PatchedName(_OS, "fstat", patch_os.Fstat, "as stat of the path the descriptor was opened with"),
+    PatchedName(_OS, "fstat", patch_descriptors.Fstat, "as stat of the path the descriptor was opened with"),
     PatchedName(_OS, "access", patch_os.Access, "by the permission bits; W_OK is never granted"),
     PatchedName(_OS, "readlink", patch_os.Readlink, "EINVAL for what exists"),
-    PatchedName(_OS, "listdir", patch_os.Listdir, "the names in the directory"),
-    PatchedName(_OS, "scandir", patch_os.Scandir, "entries with attributes from the listing, no request"),
+    PatchedName(_OS, "listdir", patch_listing.Listdir, "the names in the directory"),
+    PatchedName(_OS, "scandir", patch_listing.Scandir, "entries with attributes from the listing, no request"),
     PatchedName(_OS, "statvfs", patch_os.Statvfs, "the size of the source, nothing free, ST_RDONLY"),
     PatchedName(_OS, "pathconf", patch_os.Pathconf, "as the cache's disk"),
     PatchedName(_OS, "getxattr", patch_os.Getxattr, "ENODATA"),
@@ -59,25 +100,26 @@ PATCHED_NAMES: Final[tuple[PatchedName, ...]] = (
     PatchedName(_OS, "fchdir", patch_directory.Fchdir, "moves the working directory there"),
     PatchedName(_OS, "getcwd", patch_directory.Getcwd, "the path below the mount"),
     PatchedName(_OS, "getcwdb", patch_directory.Getcwdb, "the path below the mount"),
-    PatchedName(_OS, "dup", patch_directory.Dup, "a descriptor of the same file"),
-    PatchedName(_OS, "dup2", patch_directory.Dup2, "a descriptor of the same file"),
-    PatchedName(_OS, "mkdir", _change("path", _make_directory, "os.mkdir", follows=False), _CREATED),
-    PatchedName(_OS, "mknod", _change("path", refusals.create, "", follows=False), _CREATED),
-    PatchedName(_OS, "mkfifo", _change("path", refusals.create, "", follows=False), _CREATED),
+    PatchedName(_OS, "dup", patch_descriptors.Dup, "a descriptor of the same file"),
+    PatchedName(_OS, "dup2", patch_descriptors.Dup2, "a descriptor of the same file"),
+    PatchedName(_OS, "mkdir", _entry(_make_directory, events.mkdir), _CREATED),
+    PatchedName(_OS, "mknod", _entry(refusals.create, says_filename=False), _CREATED),
+    PatchedName(_OS, "mkfifo", _entry(refusals.create, says_filename=False), _CREATED),
     PatchedName(_OS, "symlink", Symlink, _CREATED),
     PatchedName(_OS, "link", Link, "EEXIST if the new name exists; EXDEV across the border, else EROFS"),
     PatchedName(_OS, "rename", Rename, "EXDEV across the border, EROFS within"),
     PatchedName(_OS, "replace", Rename, "EXDEV across the border, EROFS within"),
-    PatchedName(_OS, "unlink", _change("path", refusals.unlink, "os.remove", follows=False), _REMOVED),
-    PatchedName(_OS, "remove", _change("path", refusals.unlink, "os.remove", follows=False), _REMOVED),
-    PatchedName(_OS, "rmdir", _change("path", refusals.rmdir, "os.rmdir", follows=False), _REMOVED),
-    PatchedName(_OS, "chmod", _change("path", refusals.change, "os.chmod"), _CHANGED),
-    PatchedName(_OS, "chown", _change("path", refusals.change, "os.chown"), _CHANGED),
-    PatchedName(_OS, "lchown", _change("path", refusals.change, "os.chown", follows=False), _CHANGED),
-    PatchedName(_OS, "utime", _change("path", refusals.change, "os.utime"), _CHANGED),
-    PatchedName(_OS, "setxattr", _change("path", refusals.change, "os.setxattr"), _CHANGED),
-    PatchedName(_OS, "removexattr", _change("path", refusals.change, "os.removexattr"), _CHANGED),
-    PatchedName(_OS, "truncate", _change("path", refusals.truncate, "os.truncate"), "EROFS for a file, EISDIR for a directory"),
-    PatchedName(_OS, "fchmod", _change("fd", refusals.change, "os.chmod"), "EROFS"),
-    PatchedName(_OS, "fchown", _change("fd", refusals.change, "os.chown"), "EROFS"),
+    PatchedName(_OS, "unlink", _entry(refusals.unlink, events.remove), _REMOVED),
+    PatchedName(_OS, "remove", _entry(refusals.unlink, events.remove), _REMOVED),
+    PatchedName(_OS, "rmdir", _entry(refusals.rmdir, events.rmdir), _REMOVED),
+    PatchedName(_OS, "chmod", _change("path", refusals.change, events.chmod), _CHANGED),
+    PatchedName(_OS, "chown", _change("path", refusals.change, events.chown), _CHANGED),
+    PatchedName(_OS, "lchown", _change("path", refusals.change, events.lchown, follows=False, takes_fd=False), _CHANGED),
+    PatchedName(_OS, "utime", _change("path", refusals.change, events.utime, says_filename=False), _CHANGED),
+    PatchedName(_OS, "setxattr", _change("path", refusals.change, events.setxattr), _CHANGED),
+    PatchedName(_OS, "removexattr", _change("path", refusals.change, events.removexattr), _CHANGED),
+    PatchedName(_OS, "truncate", _change("path", refusals.truncate, events.truncate, takes_fd=False), "EROFS for a file, EISDIR for a directory"),
+    PatchedName(_OS, "fchmod", _change("fd", refusals.change, events.fchmod, says_filename=False), "EROFS"),
+    PatchedName(_OS, "fchown", _change("fd", refusals.change, events.fchown, says_filename=False), "EROFS"),
+    PatchedName(_OS, "fstatvfs", _of_descriptor(operations.file_system_status), "as statvfs of the path it was opened with"),
 )  # fmt: skip

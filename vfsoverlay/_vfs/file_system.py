@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import stat
 from typing import TYPE_CHECKING, Any
 
 from vfsoverlay import _real
@@ -13,9 +16,14 @@ from vfsoverlay._vfs.paths import is_plain, locate_plain, walk, walk_entry
 from vfsoverlay.errors import StaleObject
 
 if TYPE_CHECKING:
-    from vfsoverlay._namespace.nodes import FileNode
+    from vfsoverlay._namespace.nodes import FileNode, Node
+    from vfsoverlay._vfs.mount_point import MountPoint
 
 _FOREIGN = Foreign(None)
+
+
+#: So many files and directories below a mount point on disk are recognised where a link leads to them.
+_MAX_SHADOWED = 10_000
 
 
 class FileSystem:
@@ -32,7 +40,13 @@ class FileSystem:
         self.cwd: Location | None = None
 
     def resolve(
-        self, path: Any, *, dir_fd: int | None = None, follow: bool = True, entry: bool = False
+        self,
+        path: Any,
+        *,
+        dir_fd: int | None = None,
+        follow: bool = True,
+        entry: bool = False,
+        creates: bool = False,
     ) -> Location | Foreign:
         """What *path* (text, bytes or a descriptor) is.
 
@@ -41,6 +55,7 @@ class FileSystem:
             dir_fd: The descriptor of the directory that a relative path begins in.
             follow: Whether a symbolic link as last component is followed.
             entry: Whether the call is about the name in its directory, as ``unlink`` is.
+            creates: Whether the kernel would create what it does not find, and so cannot be asked first.
 
         Raises:
             OSError: As ``paths.walk``.
@@ -49,21 +64,36 @@ class FileSystem:
             place = self.descriptors.get(path)
             return _FOREIGN if place is None else place._replace(spelled=path)
         text = path if isinstance(path, str) else os.fsdecode(path)
+        if "\0" in text:
+            return _FOREIGN
         if text[:1] == "/":
             if not entry:
                 place = locate_plain(self.table, text, path)
                 if place is not None:
                     return place
-            if not self.shadowed and is_plain(text[1:]) and self._is_elsewhere(text):
+            doubtful = creates or self.shadowed or (entry and self._may_lead(text))
+            if not doubtful and is_plain(text[1:]) and self._is_elsewhere(text):
                 return _FOREIGN
         return self._walk(text, path, dir_fd, follow=follow, entry=entry)
+
+    def known(self, path: str) -> tuple[MountPoint, str, Node] | None:
+        """What an absolute *path* without odd parts is, if it is in a mount and exists; None: the long way decides."""
+        found = self.table.find(path)
+        if found is None:
+            return None
+        node = found[0].lookup(found[1])
+        return None if node is None else (*found, node)
+
+    def _may_lead(self, text: str) -> bool:
+        """Whether the last component is that of a mount point or one of its parents, reached through a link or not."""
+        return text.rstrip("/").rpartition("/")[2] in self.table.names
 
     def _is_elsewhere(self, text: str) -> bool:
         """Whether only a symbolic link could lead into a mount; lookups that the kernel fails are tried again."""
         return self.table.find(text) is None and text not in self.table.ancestors
 
     def _walk(self, text: str, path: Any, dir_fd: int | None, *, follow: bool, entry: bool) -> Location | Foreign:
-        if not text or "\0" in text:
+        if not text:
             return _FOREIGN
         start, virtual = ("/", False) if text[0] == "/" else self._start(dir_fd)
         if entry:
@@ -72,7 +102,7 @@ class FileSystem:
 
     def retry(
         self, path: Any, *, dir_fd: int | None = None, follow: bool = True, entry: bool = False
-    ) -> Location | None:
+    ) -> Location | Foreign | None:
         """What a path that the kernel did not find may be after all: reached by a link, or a parent of a mount point.
 
         None if it is certainly absent. Costs two system calls for an ordinary missing file: if its
@@ -85,10 +115,10 @@ class FileSystem:
         if dir_fd is None and not self.shadowed and text not in self.table.ancestors and self._plainly_missing(text):
             return None
         place = self._walk(text, path, dir_fd, follow=follow, entry=entry)
-        return place if isinstance(place, Location) else None
+        return None if place == _FOREIGN else place
 
     def _plainly_missing(self, text: str) -> bool:
-        if text[-1] == "/" or text.endswith(("/.", "/..")):
+        if text[-1] == "/" or text.endswith(("/.", "/..")) or self._may_lead(text):
             return False
         try:
             _real.readlink(text)
@@ -107,6 +137,12 @@ class FileSystem:
             return _real.readlink(f"/proc/self/fd/{dir_fd}"), False
         except OSError:
             return "/", False
+
+    def look_for_shadowed(self) -> None:
+        """Take note of what lies on disk at the mount points, so that links to it can be told from others."""
+        self.shadowed = frozenset(
+            identity for point in self.table.points for root in point.roots for identity in _identities(root)
+        )
 
     # --- parents of mount points
 
@@ -136,7 +172,7 @@ class FileSystem:
 
     def open_directory(self, place: Location, flags: int) -> int:
         """A descriptor for a directory of ours: of an empty real directory, known by its number."""
-        keep = os.O_PATH | os.O_NOFOLLOW | os.O_NONBLOCK
+        keep = os.O_PATH | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_APPEND
         fd = _real.open(self.shadow(place), (flags & keep) | os.O_DIRECTORY | os.O_CLOEXEC)
         self.descriptors.add(fd, place)
         return fd
@@ -145,14 +181,7 @@ class FileSystem:
         """A descriptor of the complete data of the file at *place*; errors name the caller's spelling."""
         assert place.point is not None  # a file is always below a mount
         try:
-            fd = place.point.open_complete(place.path, node)
-        except StaleObject as error:
-            newer = place.point.reopened(place, error)
-            if newer is None:
-                error.filename = place.spelled
-                raise
-            place = newer
-            fd = newer.point.open_complete(newer.path, newer.node)  # type: ignore[union-attr,arg-type]
+            fd = self._open_current(place.point, place.path, node)
         except OSError as error:
             if error.filename is None:
                 error.filename = place.spelled
@@ -160,8 +189,20 @@ class FileSystem:
         if flags & os.O_PATH:
             readable, fd = fd, _real.open(f"/proc/self/fd/{fd}", os.O_PATH | os.O_CLOEXEC)
             _real.close(readable)
+        elif flags & (os.O_NONBLOCK | os.O_APPEND):
+            fcntl.fcntl(fd, fcntl.F_SETFL, flags & (os.O_NONBLOCK | os.O_APPEND))
         self.descriptors.add(fd, place)
         return fd
+
+    def _open_current(self, point: MountPoint, path: str, node: FileNode) -> int:
+        """A readable descriptor of the version that *node* names, or of a newer one where the mount turns to it."""
+        try:
+            return point.open_complete(path, node)
+        except StaleObject:
+            newer = point.reopened(path, node)
+            if newer is None:
+                raise
+        return point.open_complete(path, newer)
 
     def shadow(self, place: Location) -> str:
         """The empty real directory that stands in for *place* where the kernel wants one."""
@@ -192,3 +233,20 @@ class FileSystem:
             path = path.rpartition("/")[0]
         _real.chdir(path or "/")
         self.cwd = None
+
+
+def _identities(root: str) -> list[tuple[int, int]]:
+    """(st_dev, st_ino) of the directory *root*, if it is on disk, and of what is in it, level by level."""
+    found: list[tuple[int, int]] = []
+    todo = [root]
+    for path in todo:
+        try:
+            status = _real.lstat(path)
+            if stat.S_ISDIR(status.st_mode):
+                todo += (f"{path}/{name}" for name in _real.listdir(path))
+        except OSError:
+            continue
+        found.append((status.st_dev, status.st_ino))
+        if len(found) >= _MAX_SHADOWED:
+            break
+    return found

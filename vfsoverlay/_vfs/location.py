@@ -46,7 +46,7 @@ class Location(NamedTuple):
     last: str
     """The last component as spelled; ``.`` and ``..`` matter to rename and rmdir."""
     spelled: Any
-    """What errors carry as their filename: the caller's own spelling."""
+    """What errors carry as their filename: the caller's own spelling; None for calls whose errors carry none."""
     absolute: str
     """Where this is, without symbolic links, ``.`` or ``..``."""
     holder: object = None
@@ -64,6 +64,8 @@ class Location(NamedTuple):
 
     def error(self, code: int) -> OSError:
         """The OSError for *code*, with the caller's spelling."""
+        if self.spelled is None:
+            return OSError(code, os.strerror(code))
         return OSError(code, os.strerror(code), self.spelled)
 
     def existing(self) -> Node:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class MountTable:
     """An immutable set of mounts; a change makes a new table, so readers need no lock."""
 
-    __slots__ = ("_prefixes", "ancestors", "points")
+    __slots__ = ("_prefixes", "ancestors", "names", "points")
 
     def __init__(self, points: Iterable[MountPoint] = ()) -> None:
         self.points: tuple[MountPoint, ...] = tuple(points)
@@ -22,6 +22,8 @@ class MountTable:
         self._prefixes = sorted(((root + "/", point) for root, point in roots.items()), key=lambda p: -len(p[0]))
         #: Directory -> names in it that lead to a mount point.
         self.ancestors: dict[str, frozenset[str]] = _ancestors(roots)
+        #: All these names.
+        self.names: frozenset[str] = frozenset().union(*self.ancestors.values())
 
     def find(self, path: str) -> tuple[MountPoint, str] | None:
         """The mount that an absolute, normal *path* lies in, and the rest of the path; None if in none."""

@@ -27,7 +27,7 @@ def is_plain(rest: str) -> bool:
 def locate_plain(table: MountTable, path: str, spelled: Any) -> Location | None:
     """The location of an absolute *path* that needs no walk; None where a walk must decide."""
     found = table.find(path)
-    if found is None or not is_plain(found[1]) or len(path) > PATH_MAX:
+    if found is None or not is_plain(found[1]) or path[-1] == "/" or len(path) > PATH_MAX:
         return None
     point, rest = found
     if path in table.ancestors:

@@ -78,8 +78,9 @@ def rename(source: Place, target: Place, spelled: tuple[Any, Any], kinds: Kinds)
     old, new = kinds
     if old is None:
         refuse(errno.ENOENT)
-    if not old and (new or str(spelled[0]).endswith("/")):
-        refuse(errno.EISDIR if new else errno.ENOTDIR)
+    if not old:
+        slashes = any(os.fsencode(path).endswith(b"/") for path in spelled)
+        refuse(errno.ENOTDIR if slashes else errno.EISDIR)
     refuse(errno.ENOTDIR if new is False and old else errno.EBUSY)
 
 
