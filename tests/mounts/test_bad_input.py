@@ -82,7 +82,7 @@ def test_limits(mount: Any, server: Any) -> None:
     """A mount beyond a limit fails before any user code runs and says how to go on."""
     for number in range(4):
         server.put("data", f"k{number}", b"x" * number)
-    with pytest.raises(errors.TooManyObjects, match="more than 3 objects.*max_objects"):
+    with pytest.raises(errors.TooManyObjects, match=r"more than 3 objects.*max_objects"):
         mount(max_objects=3)
     with pytest.raises(errors.ObjectTooLarge, match="'k3' has 3 bytes") as caught:
         mount(max_object_size=2)
@@ -105,7 +105,7 @@ def test_cache_directory_that_cannot_be_made(mount: Any, tmp_path: Path, where: 
     """A cache_dir that cannot be written is an OSError naming it and the option."""
     (tmp_path / "file").write_text("x")
     cache_dir = where if where.startswith("/") else str(tmp_path / where)
-    with pytest.raises(OSError, match="cache directory cannot be used.*cache_dir="):
+    with pytest.raises(OSError, match=r"cache directory cannot be used.*cache_dir="):
         mount(cache_dir=cache_dir)
 
 

@@ -109,7 +109,7 @@ def test_ready_spec_takes_no_further_arguments() -> None:
     with pytest.raises(TypeError, match="no further arguments"):
         vfsoverlay.mount(vfsoverlay.Mount("s3://b/"), "/x")  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="no further arguments"):
-        vfsoverlay.mount([vfsoverlay.Mount("s3://b/")], anon=True)  # type: ignore[call-overload]
+        vfsoverlay.mount([vfsoverlay.Mount("s3://b/")], anon=True)
     with pytest.raises(TypeError, match="has no attribute 'source'"):
         vfsoverlay.mount(3)  # type: ignore[call-overload]
 

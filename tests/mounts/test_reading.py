@@ -192,8 +192,8 @@ def test_closed_and_invalid_uses_of_a_large_file(big: bytes) -> None:
     """Bad arguments and closed files raise what real files raise."""
     for bad in ({"mode": "rbt"}, {"mode": "q"}, {"mode": "rb", "encoding": "utf-8"}, {"buffering": 0}):
         with pytest.raises(ValueError, match=r".+"):
-            open("/content/data/big", **bad)  # type: ignore[call-overload]  # noqa: SIM115
-    file = open("/content/data/big", "rb")  # noqa: SIM115
+            open("/content/data/big", **bad)
+    file = open("/content/data/big", "rb")
     file.close()
     with pytest.raises(ValueError, match="closed file"):
         file.read()
@@ -213,9 +213,9 @@ def write_samples(folder: Path) -> dict[str, Any]:
     with tarfile.open(folder / "x.tar.gz", "w:gz") as tar:
         tar.add(folder / "x.csv", "inner.csv")
     return {
-        "x.json": lambda path: json.load(open(path)),  # noqa: SIM115
-        "x.csv": lambda path: list(csv.reader(open(path, newline=""))),  # noqa: SIM115
-        "x.pickle": lambda path: pickle.load(open(path, "rb")),  # noqa: S301, SIM115
+        "x.json": lambda path: json.load(open(path)),
+        "x.csv": lambda path: list(csv.reader(open(path, newline=""))),
+        "x.pickle": lambda path: pickle.load(open(path, "rb")),
         "x.gz": lambda path: gzip.open(path).read(),
         "x.bz2": lambda path: bz2.open(path).read(),
         "x.xz": lambda path: lzma.open(path).read(),

@@ -27,12 +27,10 @@ def choose(given: str | None) -> str:
         return _resolved(path)
     failures = []
     for candidate in _candidates():
-        try:
-            _make_writable(candidate, "")
-        except OSError as error:
-            failures.append(f"{candidate} ({error.strerror})")
-        else:
+        failure = _try(candidate)
+        if failure is None:
             return _resolved(candidate)
+        failures.append(f"{candidate} ({failure.strerror})")
     msg = f"no writable cache directory: tried {', '.join(failures)}; set cache_dir= or ${VARIABLE}"
     raise OSError(errno.EACCES, msg)
 
@@ -41,6 +39,14 @@ def _candidates() -> list[str]:
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     found = [os.path.join(home, "vfsoverlay")] if os.path.isabs(home) else []
     return [*found, os.path.join(tempfile.gettempdir(), f"vfsoverlay-{_real.geteuid()}")]
+
+
+def _try(path: str) -> OSError | None:
+    try:
+        _make_writable(path, "")
+    except OSError as error:
+        return error
+    return None
 
 
 def _make_writable(path: str, advice: str) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from vfsoverlay._namespace.nodes import FileNode
-
-if TYPE_CHECKING:
-    from vfsoverlay._vfs.location import Foreign, Location
+from vfsoverlay._vfs.location import Foreign, Location
 
 
 class Explanation(NamedTuple):
@@ -33,32 +31,33 @@ class Explanation(NamedTuple):
         return "\n".join(f"{name + ':':15}{value}" for name, value in shown if value is not None)
 
 
-def explain_place(path: str, place: Location | Foreign | OSError) -> Explanation:
-    """The explanation of *path*, which resolved to *place* or failed with an error."""
-    if isinstance(place, OSError):
-        return Explanation(path, "missing", reason=place.strerror)
-    point = getattr(place, "point", None)
-    if point is None:
-        kind = "parent" if hasattr(place, "node") else "foreign"
-        reason = "it leads to a mount point" if kind == "parent" else "it does not lie below a mount"
-        return Explanation(path, kind, reason=reason)
-    assert not isinstance(place, OSError)
-    return _explain_inside(path, place)  # type: ignore[arg-type]
+def explain_failure(path: str, error: OSError) -> Explanation:
+    """The explanation of *path*, which could not be resolved."""
+    return Explanation(path, "missing", reason=error.strerror)
 
 
-def _explain_inside(path: str, place: Location) -> Explanation:
+def explain_place(path: str, place: Location | Foreign) -> Explanation:
+    """The explanation of *path*, which resolved to *place*."""
+    if isinstance(place, Foreign):
+        return Explanation(path, "foreign", reason="it does not lie below a mount")
     point = place.point
-    assert point is not None  # the caller looked
+    if point is None:
+        return Explanation(path, "parent", reason="it leads to a mount point")
     key = point.prefix + place.path
-    known = {"source": point.source, "root_dir": point.root_dir}
+    known = Explanation(path, "missing", point.source, point.root_dir, key)
     hidden = next((entry.reason for entry in point.hidden() if entry.key == key), None)
     node = place.node
     if isinstance(node, FileNode):
         cached = point.cached(place.path, node)
-        return Explanation(
-            path, "file", key=key, size=node.size, etag=node.etag, storage_class=node.storage_class or None,
-            cached=cached, reason=hidden, **known,
-        )  # fmt: skip
+        return known._replace(
+            kind="file",
+            size=node.size,
+            etag=node.etag,
+            storage_class=node.storage_class or None,
+            cached=cached,
+            reason=hidden,
+        )
     if node is not None:
-        return Explanation(path, "directory", key=f"{key}/" if place.path else point.prefix, reason=hidden, **known)
-    return Explanation(path, "missing", key=key, reason=hidden or "no object has this key", **known)
+        below = f"{key}/" if place.path else point.prefix
+        return known._replace(kind="directory", key=below, reason=hidden)
+    return known._replace(reason=hidden or "no object has this key")

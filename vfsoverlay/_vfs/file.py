@@ -7,7 +7,7 @@ import io
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vfsoverlay import _real
 from vfsoverlay._namespace.nodes import FileNode
@@ -17,15 +17,18 @@ from vfsoverlay.errors import StaleObject
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vfsoverlay._cache.block_cache import CachedObject
+    from vfsoverlay._cache.cached_object import CachedObject
     from vfsoverlay._vfs.file_system import FileSystem
     from vfsoverlay._vfs.location import Location
+    from vfsoverlay._vfs.mount_point import MountPoint
+
+Result = TypeVar("Result")
 
 #: The buffer of a file that fetches as it is read: 16 times fewer crossings into Python than io's 8 KiB.
 _BUFFER = 128 * 1024
 
 
-class _FetchAsRead(Exception):
+class _FetchAsRead(Exception):  # noqa: N818 - it is no error
     """Raised by the opener inside the real open, when all its arguments were found good: a lazy file is wanted."""
 
 
@@ -51,7 +54,7 @@ def open_stream(
         ValueError: As ``io.open``.
     """
 
-    def opener(path: Any, flags: int) -> int:
+    def opener(_: Any, flags: int) -> int:
         if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC) == 0 and _is_lazy(place):
             raise _FetchAsRead
         return open_descriptor(files, place, flags)
@@ -64,7 +67,9 @@ def open_stream(
         if error.errno != errno.ENOSPC:
             raise
         # Reading needs no disk: what cannot be kept is served from memory.
-    return _open_lazily(files, place, file, mode, buffering, encoding, errors, newline)
+    if place.point is None:
+        raise place.error(errno.EISDIR)
+    return _open_lazily(files, place.point, place, file, mode, buffering, encoding, errors, newline)
 
 
 def _is_lazy(place: Location) -> bool:
@@ -77,6 +82,7 @@ def _is_lazy(place: Location) -> bool:
 
 def _open_lazily(
     files: FileSystem,
+    point: MountPoint,
     place: Location,
     name: Any,
     mode: str,
@@ -86,26 +92,27 @@ def _open_lazily(
     newline: str | None,
 ) -> Any:
     """The layers of ``io.open`` over a ``LazyFile``; the arguments are known to be good but for one case."""
-    raw = LazyFile(files, place, name)
+    if buffering == 0 and "b" not in mode:
+        msg = "can't have unbuffered text I/O"
+        raise ValueError(msg)
+    if buffering == 1 and "b" in mode:
+        warnings.warn(
+            "line buffering (buffering=1) isn't supported in binary mode, the default buffer size will be used",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+    raw = LazyFile(files, point, place, name)
+    if buffering == 0:
+        return raw
     try:
-        binary = "b" in mode
-        if buffering == 0:
-            if binary:
-                return raw
-            msg = "can't have unbuffered text I/O"
-            raise ValueError(msg)
-        if binary and buffering == 1:
-            warnings.warn(
-                "line buffering (buffering=1) isn't supported in binary mode, the default buffer size will be used",
-                RuntimeWarning,
-                stacklevel=4,
-            )
-        buffered = io.BufferedReader(raw, buffering if buffering > 1 else _BUFFER)
-        if binary:
+        size = buffering if buffering > 1 else _BUFFER
+        buffered = io.BufferedReader(raw, size)  # type: ignore[type-var]  # typeshed wants a read() without None
+        if "b" in mode:
             return buffered
         text = io.TextIOWrapper(buffered, _encoding(encoding), errors, newline, line_buffering=buffering == 1)
         text.mode = mode  # type: ignore[misc]  # as io.open sets it
     except BaseException:
+        # Such as an unknown encoding: the object that would close the file was not made.
         raw.close()
         raise
     return text
@@ -128,93 +135,95 @@ class LazyFile(io.FileIO):
     readable descriptor of the complete data in its place; from then on this is an ordinary file.
     """
 
-    def __init__(self, files: FileSystem, place: Location, name: Any) -> None:
+    def __init__(self, files: FileSystem, point: MountPoint, place: Location, name: Any) -> None:
         self._files = files
+        self._point = point
         self._place = place
-        self._handle: CachedObject | None = self._open()
+        self._handle = self._open(place)
+        #: Whether bytes are still fetched as they are read; never again once the descriptor is a real one.
+        self._lazy = True
         self._position = 0
         self._delivered = False
-        fd = self._handle.placeholder()
         # Given by number, since the real open has raised the audit event with the name already.
-        super().__init__(fd, "r")
+        super().__init__(self._handle.placeholder(), "r")
         self.name = name
 
-    def _open(self) -> CachedObject:
-        assert self._place.point is not None  # a file is always below a mount
-        node = self._place.existing()
-        assert isinstance(node, FileNode)  # directories are never opened as streams
-        return self._place.point.open_partial(self._place.path, node)
+    def _open(self, place: Location) -> CachedObject:
+        node = place.existing()
+        if type(node) is not FileNode:
+            raise place.error(errno.EISDIR)
+        return self._point.open_partial(place.path, node)
 
-    def _fetching(self, call: Callable[[CachedObject], Any]) -> Any:
+    def _fetching(self, call: Callable[[CachedObject], Result]) -> Result:
         """Run *call* with the handle; errors carry the name, and a change before the first byte may be accepted."""
-        handle = self._handle
-        assert handle is not None  # callers look first
         try:
-            result = call(handle)
-        except StaleObject as error:
-            place = None if self._delivered else self._place.point and self._place.point.reopened(self._place, error)
-            if not place:
-                raise self._named(error) from error.__cause__
-            self._place = place
-            handle.close()
-            self._handle = self._open()
-            return self._fetching(call)
+            try:
+                result = call(self._handle)
+            except StaleObject:
+                if self._delivered or not self._reopen():
+                    raise
+                result = call(self._handle)
         except OSError as error:
             raise self._named(error) from error.__cause__
         self._delivered = True
         return result
+
+    def _reopen(self) -> bool:
+        """Turn to the newer version of the file, if the mount allows it."""
+        node = self._place.existing()
+        newer = self._point.reopened(self._place.path, node) if type(node) is FileNode else None
+        if newer is None:
+            return False
+        self._place = self._place._replace(node=newer)
+        self._handle.close()
+        self._handle = self._open(self._place)
+        return True
 
     def _named(self, error: OSError) -> OSError:
         if error.filename is None:
             error.filename = self.name
         return error
 
-    def _check(self) -> bool:
+    def _is_lazy(self) -> bool:
         """Whether bytes are still fetched as they are read; raises for a closed file."""
         if self.closed:
             msg = "I/O operation on closed file"
             raise ValueError(msg)
-        return self._handle is not None
+        return self._lazy
 
-    def readinto(self, buffer: Any) -> int | None:  # type: ignore[override]
-        if not self._check():
+    def readinto(self, buffer: Any) -> int | None:
+        if not self._is_lazy():
             return super().readinto(buffer)
         with memoryview(buffer) as whole, whole.cast("B") as view:
-            count: int = self._fetching(lambda handle: handle.readinto(self._position, view))
+            count = self._fetching(lambda handle: handle.readinto(self._position, view))
         self._position += count
         return count
 
-    def read(self, size: int | None = -1) -> bytes | None:  # type: ignore[override]
-        if not self._check():
+    def read(self, size: int | None = -1) -> bytes | None:  # type: ignore[override]  # typeshed's FileIO
+        if not self._is_lazy():
             return super().read(-1 if size is None else size)
         if size is None or size < 0:
             return self.readall()
-        handle = self._handle
-        assert handle is not None  # just checked
-        buffer = bytearray(max(0, min(size, handle.size - self._position)))
+        buffer = bytearray(max(0, min(size, self._handle.size - self._position)))
         count = self.readinto(buffer)
         return bytes(buffer[:count])
 
     def readall(self) -> bytes:
-        if self._check():
-            handle = self._handle
-            assert handle is not None  # just checked
-            if self._position >= handle.size:
+        if self._is_lazy():
+            if self._position >= self._handle.size:
                 return b""
             try:
                 self._complete()
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise
-                return self.read(handle.size - self._position) or b""
+                return self.read(self._handle.size - self._position) or b""
         return super().readall()
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        if not self._check():
+        if not self._is_lazy():
             return super().seek(offset, whence)
-        handle = self._handle
-        assert handle is not None  # just checked
-        bases = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: handle.size}
+        bases = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._handle.size}
         if whence not in bases:
             # SEEK_DATA and SEEK_HOLE tell of holes, and an object has none.
             self._complete()
@@ -226,18 +235,18 @@ class LazyFile(io.FileIO):
         return target
 
     def tell(self) -> int:
-        return self._position if self._check() else super().tell()
+        return self._position if self._is_lazy() else super().tell()
 
     def seekable(self) -> bool:
-        self._check()
+        self._is_lazy()
         return True
 
     def isatty(self) -> bool:
-        self._check()
+        self._is_lazy()
         return False
 
     def fileno(self) -> int:
-        if not self.closed and self._handle is not None:
+        if not self.closed and self._lazy:
             self._complete()
         return super().fileno()
 
@@ -251,18 +260,14 @@ class LazyFile(io.FileIO):
             _real.close(fd)
         _real.lseek(own, self._position, os.SEEK_SET)
         self._files.descriptors.add(own, self._place)
-        self._release()
-
-    def _release(self) -> None:
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            handle.close()
+        self._lazy = False
+        self._handle.close()
 
     def close(self) -> None:
         try:
             super().close()
         finally:
-            self._release()
+            self._handle.close()
 
     def __repr__(self) -> str:
         if self.closed:

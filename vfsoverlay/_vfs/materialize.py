@@ -83,10 +83,7 @@ def local_path(files: FileSystem, place: Location) -> LocalPath:
         raise place.error(errno.EISDIR)
     fd = files.open_file(place, node, os.O_RDONLY)
     try:
-        data = _real.readlink(f"/proc/self/fd/{fd}")
-        if data.endswith(" (deleted)"):
-            message = "its local copy could not be kept in the cache; free space or raise cache_size"
-            raise OSError(errno.ENOSPC, message, place.spelled)
+        data = _data_file(fd, place)
         link = _view(place.point.view_dir, place.point.object_id(place.path, node).digest, place.last or "file", data)
     except BaseException:
         _real.close(fd)
@@ -94,11 +91,20 @@ def local_path(files: FileSystem, place: Location) -> LocalPath:
     return LocalPath.pinned(link, fd)
 
 
+def _data_file(fd: int, place: Location) -> str:
+    """The path of the cache's file behind *fd*."""
+    path = _real.readlink(f"/proc/self/fd/{fd}")
+    if path.endswith(" (deleted)"):
+        message = "its local copy could not be kept in the cache; free space or raise cache_size"
+        raise OSError(errno.ENOSPC, message, place.spelled)
+    return path
+
+
 def keep(path: LocalPath) -> LocalPath:
     """Pin *path* until the process ends, unless its holder releases it: the holder may drop the object itself."""
     with _KEPT.lock:
         known = _KEPT.paths.get(path)
-        if known is not None and known._pin >= 0:  # noqa: SLF001 - same module
+        if known is not None and known._pin >= 0:
             path.release()
             return known
         _KEPT.paths[str(path)] = path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from vfsoverlay._namespace.nodes import FileNode
 from vfsoverlay._vfs.progress import Progress
@@ -11,14 +11,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from vfsoverlay._namespace.nodes import Node
-    from vfsoverlay._vfs.mount_point import MountPoint
     from vfsoverlay._vfs.progress import Wish
+
+
+class Mounted(Protocol):
+    """What warming asks of a mount."""
+
+    def scan(self, path: str) -> Iterator[Node]:
+        """The nodes in the directory *path*."""
+
+    def fetch_in_order(self, files: Iterable[WantedFile], *, ahead: int) -> Iterator[WantedFile]:
+        """Give *files* of this mount in order, each when it is complete."""
 
 
 class WantedFile(NamedTuple):
     """A file to fetch."""
 
-    point: MountPoint
+    point: Mounted
     path: str
     """Relative to the mount point."""
     node: FileNode
@@ -33,7 +42,7 @@ class Warmed(NamedTuple):
     bytes: int
 
 
-def files_below(point: MountPoint, path: str, node: Node, spelled: str) -> Iterator[WantedFile]:
+def files_below(point: Mounted, path: str, node: Node, spelled: str) -> Iterator[WantedFile]:
     """The file *path* itself, or all files below the directory, in the order of a walk."""
     if isinstance(node, FileNode):
         yield WantedFile(point, path, node, spelled)
