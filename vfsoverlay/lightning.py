@@ -10,6 +10,7 @@ Lightning itself ignores them. Tested with lightning-app 2.3.2; 1.8.1 is the fir
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,17 @@ __all__ = ["install", "is_installed", "mount_paths", "mount_work"]
 
 #: The package has had two names, and both may be there: nothing may rest on the identity of its classes.
 _TREES = ("lightning_app", "lightning.app")
+
+#: What a spawned process of an app runs before its main module, which may declare mounts already.
+_DELIVERY = """
+import sys
+sys.path.insert(0, root)
+try:
+    from vfsoverlay import lightning
+finally:
+    sys.path.remove(root)
+lightning.allow_root_dir()
+"""
 
 #: What ``install`` was given last; options for every source stand under the empty prefix.
 _OPTIONS: SourceOptions = {}
@@ -58,8 +70,8 @@ def install(*, options: SourceOptions | None = None, compat: bool = False, **com
     _OPTIONS = _checked(options or {}, common)
     for tree in _TREES:
         wrapt.register_post_import_hook(_hook_runner, f"{tree}.utilities.proxies")
-        if compat:
-            wrapt.register_post_import_hook(_hook_mount, f"{tree}.storage.mount")
+    if compat:
+        allow_root_dir()
 
 
 def is_installed() -> bool:
@@ -145,20 +157,33 @@ class MountingExecutor:
 # ----------------------------------------------------------------------------------------- hooks
 
 
+def allow_root_dir() -> None:
+    """Let Lightning's ``Mount`` take ``root_dir=``, here and in the processes that multiprocessing spawns from here."""
+    import wrapt
+
+    for tree in _TREES:
+        wrapt.register_post_import_hook(_hook_mount, f"{tree}.storage.mount")
+    wrapt.register_post_import_hook(_hook_spawn, "multiprocessing.spawn")
+
+
 def _hook_runner(proxies: ModuleType) -> None:
     """Every process of a work begins with a ``WorkRunner``, which the process that starts it has made."""
-    _wrap_init(proxies.WorkRunner, _compose_executor)
+    _wrap(proxies.WorkRunner, "__init__", _compose_executor)
 
 
 def _hook_mount(mount: ModuleType) -> None:
-    _wrap_init(mount.Mount, _accept_root_dir)
+    _wrap(mount.Mount, "__init__", _accept_root_dir)
 
 
-def _wrap_init(owner: type, wrapper: Callable[..., None]) -> None:
+def _hook_spawn(spawn: ModuleType) -> None:
+    _wrap(spawn, "get_preparation_data", _tell_children)
+
+
+def _wrap(owner: Any, name: str, wrapper: Callable[..., Any]) -> None:
     import wrapt
 
-    if getattr(vars(owner)["__init__"], "_self_wrapper", None) is not wrapper:
-        wrapt.wrap_function_wrapper(owner, "__init__", wrapper)
+    if getattr(vars(owner)[name], "_self_wrapper", None) is not wrapper:
+        wrapt.wrap_function_wrapper(owner, name, wrapper)
 
 
 def _compose_executor(wrapped: Callable[..., None], runner: Any, args: Any, kwargs: Any) -> None:
@@ -168,7 +193,7 @@ def _compose_executor(wrapped: Callable[..., None], runner: Any, args: Any, kwar
         runner.run_executor_cls = MountingExecutor(runner.run_executor_cls, _OPTIONS)
 
 
-def _accept_root_dir(wrapped: Callable[..., None], mount: Any, args: Any, kwargs: dict[str, Any]) -> None:  # noqa: ARG001 - wrapt's signature
+def _accept_root_dir(wrapped: Callable[..., None], _mount: Any, args: Any, kwargs: dict[str, Any]) -> None:
     if "root_dir" in kwargs:
         root_dir = kwargs.pop("root_dir")
         path = kwargs.setdefault("mount_path", root_dir)
@@ -176,6 +201,19 @@ def _accept_root_dir(wrapped: Callable[..., None], mount: Any, args: Any, kwargs
             msg = f"root_dir and mount_path are two names of one thing, but differ: {root_dir!r}, {path!r}"
             raise TypeError(msg)
     wrapped(*args, **kwargs)
+
+
+def _tell_children(wrapped: Callable[..., dict[str, Any]], _instance: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+    data = wrapped(*args, **kwargs)
+    data["vfsoverlay.lightning"] = _Delivery()
+    return data
+
+
+class _Delivery:
+    """Runs ``_DELIVERY`` where it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return exec, (_DELIVERY, {"root": os.path.dirname(os.path.dirname(os.path.abspath(__file__)))})
 
 
 # ----------------------------------------------------------------------------------------- specs

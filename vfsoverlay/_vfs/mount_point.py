@@ -16,6 +16,7 @@ from vfsoverlay._namespace.nodes import DirectoryNode, FileNode
 from vfsoverlay._vfs import attributes
 from vfsoverlay._vfs.naming import refreshed
 from vfsoverlay._vfs.read_order import File, ReadOrder
+from vfsoverlay._vfs.summary import as_html, summary
 from vfsoverlay._vfs.warming import WantedFile, Warmed, fetch_all, files_below
 from vfsoverlay.errors import ObjectArchived, StaleObject
 
@@ -97,6 +98,11 @@ class MountPoint:
     def root_dir(self) -> str:
         """Where the objects appear."""
         return self.spec.root_dir
+
+    @property
+    def is_mounted(self) -> bool:
+        """Whether paths below ``root_dir`` lead here: from ``mount()`` until ``unmount()``."""
+        return self.release is not None
 
     def unmount(self) -> None:
         """End this mount: new calls see the real file system, open files go on. Again: nothing happens."""
@@ -330,6 +336,10 @@ class MountPoint:
 
     def __repr__(self) -> str:
         return f"<MountPoint {self.spec.source} at {self.spec.root_dir}>"
+
+    def _repr_html_(self) -> str:
+        """How notebooks show it."""
+        return as_html(summary(self))
 
 
 def roots_of(root_dir: str) -> tuple[str, ...]:
