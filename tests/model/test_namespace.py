@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests.model.listed_store import ListedStore
 from tests.model.namespace_model import NamespaceModel
+from vfsoverlay._namespace.crew import Crew
 from vfsoverlay._namespace.generations import build_snapshot, refresh_snapshot
 from vfsoverlay._namespace.lazy import LazyNamespace
 from vfsoverlay._namespace.nodes import FileNode, Namespace
@@ -51,8 +52,9 @@ def check_directory(real: Namespace, model: NamespaceModel, directory: str) -> N
     assert list(real.scan(directory)) == [real.lookup(above + name) for name in model.names(directory)]
 
 
-def check_hidden(real: Namespace, model: NamespaceModel) -> None:
+def check_hidden(real: Snapshot, model: NamespaceModel) -> None:
     assert list(real.hidden()) == sorted(model.hidden.items(), key=lambda row: row[0].encode())
+    assert real.hidden_count == len(model.hidden)
 
 
 @pytest.fixture(scope="module")
@@ -62,19 +64,15 @@ def directory() -> Iterator[str]:
 
 
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(sizes=BUCKETS, page_size=st.integers(1, 4), workers=st.sampled_from([1, 4]), odd=PATHS)
+@given(sizes=BUCKETS, page_size=st.integers(1, 4), odd=PATHS)
 # A directory shadows the file of its name, however many keys sort between them.
-@example(sizes={"p/a": 1, "p/a-1": 1, "p/a-2": 1, "p/a/b": 1}, page_size=1, workers=1, odd="")
+@example(sizes={"p/a": 1, "p/a-1": 1, "p/a-2": 1, "p/a/b": 1}, page_size=1, odd="")
 # What stands in front of an empty component exists.
-@example(sizes={"p/a//b": 1, "p//c": 1, "p/": 0}, page_size=1, workers=4, odd="a/")
-def test_a_snapshot_shows_what_the_model_shows(
-    directory: str, sizes: dict[str, int], page_size: int, workers: int, odd: str
-) -> None:
-    """Whatever the keys, the size of pages and the number of workers, a snapshot is the tree of the model."""
+@example(sizes={"p/a//b": 1, "p//c": 1, "p/": 0}, page_size=1, odd="a/")
+def test_a_snapshot_shows_what_the_model_shows(directory: str, sizes: dict[str, int], page_size: int, odd: str) -> None:
+    """Whatever the keys and the size of pages, a snapshot is the tree of the model."""
     store = ListedStore(sizes, page_size)
-    real = build_snapshot(
-        store.list_pages, "p/", directory, identity="x", workers=workers, page_size=page_size, **LIMITS
-    )
+    real = build_snapshot(store.list_pages, "p/", directory, identity="x", page_size=page_size, **LIMITS)
     try:
         model = NamespaceModel(sizes, "p/")
         check(real, model, odd)
@@ -82,6 +80,17 @@ def test_a_snapshot_shows_what_the_model_shows(
         assert (real.object_count, real.total_size) == (len(sizes), sum(sizes.values()))
     finally:
         real.close()
+
+
+@settings(deadline=None, max_examples=100)
+@given(keys=st.sets(KEYS.map("p/".__add__), min_size=1, max_size=60), page_size=st.integers(1, 4))
+def test_workers_give_each_key_once(keys: set[str], page_size: int) -> None:
+    """Wherever workers cut the ranges of others, each key of the listing is given exactly once."""
+    store = ListedStore(sorted(keys), page_size)
+    begun = store.list_pages("p/", page_size=page_size)
+    first = next(begun).rows
+    pages = [first, *Crew(store.list_pages, "p/", page_size).run(begun, first, 4)]
+    assert sorted(row[0] for rows in pages for row in rows) == sorted(keys)
 
 
 @settings(deadline=None, max_examples=200)

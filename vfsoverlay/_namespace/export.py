@@ -7,30 +7,29 @@ the snapshot, followed by the snapshot itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import blake2b
-from os import O_CLOEXEC, O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY
 from typing import Any, Final
 
 from vfsoverlay import _real
 from vfsoverlay._namespace.generations import SnapshotHome
 from vfsoverlay._namespace.snapshot import Snapshot, open_snapshot
+from vfsoverlay._namespace.whole_file import pieces, reading, replacing, write_all
 
 _MARK: Final = b"vfsoverlay listing 1\n"
 _MAX_HEADER: Final = 1 << 20
-_PIECE: Final = 1 << 20
 
 
 def save_snapshot(snapshot: Snapshot, file: str) -> None:
     """Write *snapshot* to *file*, which is replaced as a whole or not at all; it is on the disk afterwards."""
-    with _opened(snapshot.path, O_RDONLY) as source:
+    with reading(snapshot.path) as source:
         size, digest = _measure(source)
         header = {"bytes": size, "blake2b": digest, "info": dict(snapshot.info)}
-        with _replacing(f"{file}.{_real.getpid()}.tmp", file) as target:
-            _write(target, _MARK + json.dumps(header).encode() + b"\n")
-            for piece in _pieces(source):
-                _write(target, piece)
+        with replacing(file, f"{file}.{_real.getpid()}.tmp") as target:
+            write_all(target, _MARK + json.dumps(header).encode() + b"\n")
+            for piece in pieces(source):
+                write_all(target, piece)
 
 
 def snapshot_info(file: str) -> Mapping[str, str]:
@@ -39,7 +38,7 @@ def snapshot_info(file: str) -> Mapping[str, str]:
     Raises:
         ValueError: *file* is no saved snapshot of this version.
     """
-    with _opened(file, O_RDONLY) as source:
+    with reading(file) as source:
         return dict(_header(source, file)["info"])
 
 
@@ -54,7 +53,7 @@ def load_snapshot(file: str, directory: str, *, identity: str) -> Snapshot:
     Raises:
         ValueError: It is no saved snapshot of this version, is damaged or cut, or is one of another source.
     """
-    with _opened(file, O_RDONLY) as source:
+    with reading(file) as source:
         header = _header(source, file)
         info = header["info"]
         if info["identity"] != identity:
@@ -64,9 +63,9 @@ def load_snapshot(file: str, directory: str, *, identity: str) -> Snapshot:
         path = home.path(int(info["generation"], 16))
         with home.locked():
             if not _is_there(path, header):
-                with _replacing(path + ".tmp", path) as target:
-                    for piece in _pieces(source):
-                        _write(target, piece)
+                with replacing(path, path + ".tmp") as target:
+                    for piece in pieces(source):
+                        write_all(target, piece)
                     if not _is_there(path + ".tmp", header):
                         msg = f"{file} is damaged: its content is not what was saved; save it again"
                         raise ValueError(msg)
@@ -75,7 +74,7 @@ def load_snapshot(file: str, directory: str, *, identity: str) -> Snapshot:
 
 def _is_there(path: str, header: Mapping[str, Any]) -> bool:
     """Whether the file *path* has the content that *header* speaks of."""
-    with suppress(FileNotFoundError), _opened(path, O_RDONLY) as descriptor:
+    with suppress(FileNotFoundError), reading(path) as descriptor:
         return _measure(descriptor) == (header["bytes"], header["blake2b"])
     return False
 
@@ -116,42 +115,8 @@ def _header(source: int, file: str) -> dict[str, Any]:
 def _measure(descriptor: int) -> tuple[int, str]:
     """Length and checksum of a file, which stands at its beginning afterwards."""
     digest, size = blake2b(), 0
-    for piece in _pieces(descriptor):
+    for piece in pieces(descriptor):
         digest.update(piece)
         size += len(piece)
     _real.lseek(descriptor, 0, 0)
     return size, digest.hexdigest()
-
-
-@contextmanager
-def _opened(path: str, flags: int) -> Iterator[int]:
-    descriptor = _real.open(path, flags | O_CLOEXEC, 0o600)
-    try:
-        yield descriptor
-    finally:
-        _real.close(descriptor)
-
-
-@contextmanager
-def _replacing(temporary: str, path: str) -> Iterator[int]:
-    """A new file that takes the place of *path* when it is whole and on the disk."""
-    try:
-        with _opened(temporary, O_WRONLY | O_CREAT | O_TRUNC) as target:
-            yield target
-            _real.fsync(target)
-        _real.rename(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            _real.unlink(temporary)
-        raise
-
-
-def _pieces(descriptor: int) -> Iterator[bytes]:
-    while piece := _real.read(descriptor, _PIECE):
-        yield piece
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[_real.write(descriptor, view) :]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from hashlib import blake2b
-from os import O_CLOEXEC, O_CREAT, O_EXCL, O_RDONLY, O_RDWR, O_WRONLY
+from os import O_CLOEXEC, O_CREAT, O_EXCL, O_RDWR
 from typing import Final
 
 from vfsoverlay import _real
@@ -15,6 +15,7 @@ from vfsoverlay._namespace.listing import DEFAULT_WORKERS, Limits, list_objects
 from vfsoverlay._namespace.nodes import DEFAULT_PAGE_SIZE, DirectoryNode, ListPages, Progress
 from vfsoverlay._namespace.snapshot import Snapshot, open_snapshot
 from vfsoverlay._namespace.snapshot_writer import SnapshotWriter
+from vfsoverlay._namespace.whole_file import copy_file, reading
 
 _SUFFIX: Final = ".sqlite"
 _KEPT_UNUSED_NS: Final = 7 * 24 * 3600 * 10**9
@@ -194,19 +195,24 @@ class SnapshotHome:
         for generation in reversed(self.generations()):
             if generation < oldest_ns:
                 break
-            # Whatever is wrong with it, it is simply not used.
-            with suppress(OSError, ValueError):
+            try:
                 snapshot = open_snapshot(self.path(generation))
-                if (
-                    int(snapshot.info["listed_at_ns"]) >= oldest_ns
-                    and snapshot.info["identity"] == self.identity
-                    and snapshot.object_count <= max_objects
-                    and int(snapshot.info["largest_size"]) <= max_object_size
-                    and (snapshot.info["boot_id"] == boot_id() or snapshot.is_sound())
-                ):
-                    return snapshot
-                snapshot.close()
+            except OSError:
+                continue  # whatever is wrong with it, it is simply not used
+            if self._will_do(snapshot, oldest_ns, max_objects, max_object_size):
+                return snapshot
+            snapshot.close()
         return None
+
+    def _will_do(self, snapshot: Snapshot, oldest_ns: int, max_objects: int, max_object_size: int) -> bool:
+        info = snapshot.info
+        return (
+            int(info["listed_at_ns"]) >= oldest_ns
+            and info["identity"] == self.identity
+            and snapshot.object_count <= max_objects
+            and int(info["largest_size"]) <= max_object_size
+            and (info["boot_id"] == boot_id() or snapshot.is_sound())
+        )
 
     def collect(self) -> None:
         """Remove what nobody has open: older generations, and what a killed process left."""
@@ -231,29 +237,9 @@ def _older(path: str, now_ns: int) -> bool:
 
 def _remove_unused(path: str) -> None:
     """Remove *path* unless a process holds its lock."""
-    with suppress(OSError):
-        descriptor = _real.open(path, O_RDONLY | O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _real.unlink(path)
-        finally:
-            _real.close(descriptor)
-
-
-def copy_file(source: str, target: str) -> None:
-    """Overwrite the empty file *target* with *source*."""
-    reader = _real.open(source, O_RDONLY | O_CLOEXEC)
-    try:
-        writer = _real.open(target, O_WRONLY | O_CLOEXEC)
-        try:
-            while piece := _real.read(reader, 1 << 20):
-                view = memoryview(piece)
-                while view:
-                    view = view[_real.write(writer, view) :]
-        finally:
-            _real.close(writer)
-    finally:
-        _real.close(reader)
+    with suppress(OSError), reading(path) as descriptor:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _real.unlink(path)
 
 
 def boot_id() -> str:

@@ -19,6 +19,10 @@ _SAMPLES: Final = 20
 _HIGHEST: Final = "\U0010ffff"
 
 
+class OutOfOrderError(Exception):
+    """Keys came in another order than that of their bytes, or from before where the listing was to start."""
+
+
 class KeyRange:
     """Keys above *low* and up to *high* (``None``: to the end), of which those up to ``position`` are listed."""
 
@@ -36,9 +40,12 @@ class KeyRange:
         """How far into the key the last cut of an open end was made; the next one goes further up."""
 
     def take(self, rows: list[ObjectRow]) -> list[ObjectRow]:
-        """Note that *rows* were listed and return those that belong to this range."""
-        if rows and self.high is not None and rows[-1][0] > self.high:
-            rows = rows[: bisect_right(rows, self.high, key=lambda row: row[0])]
+        """Note that *rows* were listed and return those that belong to this range; raises ``OutOfOrderError``."""
+        keys = [row[0] for row in rows]
+        if rows and (keys[0] <= (self.position or self.low) or keys != sorted(keys)):
+            raise OutOfOrderError
+        if self.high is not None:
+            rows = rows[: bisect_right(keys, self.high)]
         if rows:
             self.first, self.position = rows[0][0], rows[-1][0]
         self.pages += 1

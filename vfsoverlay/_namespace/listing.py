@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from vfsoverlay._namespace.crew import Crew, close_pages
+from vfsoverlay._namespace.key_range import OutOfOrderError
 from vfsoverlay._namespace.nodes import DEFAULT_PAGE_SIZE, ListPages, ObjectRow, Progress
 from vfsoverlay.errors import ObjectTooLarge, TooManyObjects
 
@@ -19,6 +20,9 @@ _ALONE: Final = 2
 """Pages listed one after the other before others help: most prefixes are smaller."""
 
 _CLOCK_TICK: Final = 1e-4
+_WORTHWHILE: Final = 1e-3
+"""Seconds to wait for a page that make it worth while to ask for others meanwhile."""
+
 _ADVICE: Final = "mount a longer prefix, or list directories as they are used (listing='lazy')"
 
 
@@ -81,13 +85,22 @@ class Limits:
 def list_objects(
     list_pages: ListPages, prefix: str, limits: Limits, *, workers: int, page_size: int = DEFAULT_PAGE_SIZE
 ) -> Iterator[list[ObjectRow]]:
-    """All objects below *prefix*, a page at a time, in no certain order when *workers* is above 1.
+    """All objects below *prefix*, a page at a time, in no certain order when *workers* is above 1; some maybe twice.
 
     What fits into two pages costs no request more than it must; beyond that *workers* list together.
     """
-    for rows in _pages(list_pages, prefix, min(page_size, limits.keys_wanted), workers):
-        limits.check(rows)
-        yield rows
+    page_size = min(page_size, limits.keys_wanted)
+    before = limits.objects, limits.size
+    try:
+        for rows in _pages(list_pages, prefix, page_size, workers):
+            limits.check(rows)
+            yield rows
+    except OutOfOrderError:
+        # Such a store can only be listed from beginning to end. What was given already is given again.
+        limits.objects, limits.size = before
+        for rows in _pages(list_pages, prefix, page_size, workers=1):
+            limits.check(rows)
+            yield rows
 
 
 def _pages(list_pages: ListPages, prefix: str, page_size: int, workers: int) -> Iterator[list[ObjectRow]]:
@@ -99,13 +112,15 @@ def _pages(list_pages: ListPages, prefix: str, page_size: int, workers: int) -> 
             page = next(begun, None)
             if page is None:
                 return
-            elapsed, working = time.perf_counter() - started, time.thread_time() - worked
+            working = max(time.thread_time() - worked, _CLOCK_TICK)
+            waiting = time.perf_counter() - started - working
             yield page.rows
             number += 1
-            if number >= _ALONE and workers > 1 and len(page.rows) >= page_size:
+            # Pages that come without waiting cannot come faster; they may be parts of one answer.
+            if number >= _ALONE and workers > 1 and len(page.rows) >= page_size and waiting > _WORTHWHILE:
                 break
         # While one waits for its page others can parse theirs; more would only take the processor from each other.
-        useful = 1 + math.ceil(elapsed / max(working, _CLOCK_TICK))
-        yield from Crew(list_pages, prefix, page_size).run(begun, page.rows, max(2, min(workers, useful)))
+        useful = 2 + math.ceil(waiting / working)
+        yield from Crew(list_pages, prefix, page_size).run(begun, page.rows, min(workers, useful))
     finally:
         close_pages(begun)

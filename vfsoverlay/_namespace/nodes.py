@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple, Protocol
 
 #: A listed object: key, size, mtime_ns, ETag, storage class, version id, as ``ObjectInfo`` has them.
@@ -100,8 +100,3 @@ Progress = Callable[[int, int], object]
 
 DEFAULT_PAGE_SIZE: Final = 1000
 """What S3 gives at most in one answer."""
-
-
-def ordered(nodes: Iterable[Node]) -> list[Node]:
-    """*nodes* in byte order of their names; for valid text that is the order of Python's strings."""
-    return sorted(nodes, key=lambda node: node.name.encode("utf-8", "surrogateescape"))

@@ -58,6 +58,7 @@ class Snapshot:
         self.generation = self.info["generation"]
         self.object_count = int(self.info["object_count"])
         self.total_size = int(self.info["total_size"])
+        self.hidden_count = int(self.info["hidden_count"])
         try:
             self._root = DirectoryNode("", self._existing("").mtime_ns)
         except BaseException:

@@ -17,9 +17,8 @@ from vfsoverlay._namespace.schema import APPLICATION_ID, FORMAT, read_only_uri
 # kept from the garbage collector.
 _forgotten: list[sqlite3.Connection] = []
 
-_INFO = frozenset(
-    ("identity", "prefix", "generation", "listed_at_ns", "boot_id", "object_count", "total_size", "largest_size")
-)
+_TEXTS = ("identity", "prefix", "generation", "boot_id")
+_NUMBERS = ("listed_at_ns", "object_count", "total_size", "largest_size", "hidden_count")
 
 
 class SnapshotFile:
@@ -99,7 +98,8 @@ class SnapshotFile:
         if marks != [(APPLICATION_ID,), (FORMAT,)]:
             raise self.broken("it is no snapshot of this version of vfsoverlay")  # noqa: EM101 - passed to broken()
         info = dict(self.query("SELECT name, value FROM info"))
-        missing = _INFO - info.keys()
-        if missing:
-            raise self.broken(f"it does not say its {', '.join(sorted(missing))}")  # noqa: EM102 - as above
+        wrong = [name for name in _TEXTS if name not in info]
+        wrong += [name for name in _NUMBERS if not str(info.get(name)).isdecimal()]
+        if wrong:
+            raise self.broken(f"it does not say its {', '.join(wrong)}")  # noqa: EM102 - as above
         return info

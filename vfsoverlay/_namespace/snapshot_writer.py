@@ -29,6 +29,7 @@ _NAME_DIRECTORIES: Final = """
     SELECT parent, name, NULL, mtime_ns, NULL, NULL, NULL FROM directory WHERE parent IS NOT NULL
 """
 
+_COUNT_HIDDEN: Final = "SELECT count(*) + (SELECT count(*) FROM shadowed) FROM hidden WHERE reason != ''"
 _HOLDERS: Final = tuple(f"SELECT 1 FROM {table} WHERE parent = ? LIMIT 1" for table in ("entry", "hidden", "directory"))
 _MEASURE: Final = """
     SELECT parent, count(*), count(size), coalesce(sum(size), 0), coalesce(max(size), 0),
@@ -191,6 +192,7 @@ class SnapshotWriter:
         if previous:
             self._keep_mtimes(previous, now_ns)
         execute(_NAME_DIRECTORIES)
+        (counts["hidden_count"],) = execute(_COUNT_HIDDEN).fetchone()
         values = {**info, **{name: str(value) for name, value in counts.items()}}
         self._connection.executemany("INSERT OR REPLACE INTO info VALUES (?,?)", values.items())
         execute("COMMIT")

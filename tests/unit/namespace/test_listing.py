@@ -25,6 +25,15 @@ SHAPES = {
 }
 
 
+class Distant(ListedStore):
+    """Each page takes some milliseconds, as one from a network does."""
+
+    def list_pages(self, prefix: str, **how: Any) -> Iterator[ListedPage]:
+        for page in super().list_pages(prefix, **how):
+            threading.Event().wait(0.005)
+            yield page
+
+
 def limits(max_objects: int = 10_000, max_object_size: int = 10) -> Limits:
     return Limits(max_objects, max_object_size)
 
@@ -76,7 +85,7 @@ def test_idle_workers_take_over_a_part_of_the_listing() -> None:
 @pytest.mark.parametrize("workers", [1, 4])
 def test_one_object_too_many_ends_the_listing(workers: int) -> None:
     """TooManyObjects comes at object max_objects + 1, says how to go on, and hardly anything is listed after it."""
-    store = ListedStore([f"p/{i:05d}" for i in range(9_000)])
+    store = Distant([f"p/{i:05d}" for i in range(9_000)])
     most = limits(max_objects=5_000)
     with pytest.raises(TooManyObjects, match=r"5,000.*max_objects.*longer prefix.*lazy") as caught:
         list(list_objects(store.list_pages, "p/", most, workers=workers, page_size=100))
@@ -99,7 +108,7 @@ def test_a_small_limit_asks_for_no_more_than_it_needs() -> None:
 @pytest.mark.parametrize("workers", [1, 4])
 def test_an_object_too_large_is_named(workers: int) -> None:
     """ObjectTooLarge names the key and its size, and survives being told to a parent process."""
-    store = ListedStore({f"p/{i:04d}": 10 + (i == 3456) for i in range(4_000)})
+    store = Distant({f"p/{i:04d}": 10 + (i == 3456) for i in range(4_000)})
     with pytest.raises(ObjectTooLarge, match=r"'p/3456' has 11 bytes, more than 10.*max_object_size") as caught:
         list(list_objects(store.list_pages, "p/", limits(), workers=workers, page_size=100))
     assert (caught.value.errno, caught.value.key, caught.value.size) == (errno.EFBIG, "p/3456", 11)
@@ -108,7 +117,7 @@ def test_an_object_too_large_is_named(workers: int) -> None:
 @pytest.mark.parametrize("page", [0, 1, 2, 30])
 def test_a_failure_of_the_store_ends_the_listing(page: int) -> None:
     """The store's error is raised as it is, whichever page it comes at, and no thread is left."""
-    store = ListedStore([f"p/{i:04d}" for i in range(4_000)])
+    store = Distant([f"p/{i:04d}" for i in range(4_000)])
     failure = PermissionError(errno.EACCES, "no")
     answered = 0
 
@@ -130,7 +139,7 @@ def test_a_failure_of_the_store_ends_the_listing(page: int) -> None:
 def test_an_abandoned_listing_leaves_no_thread() -> None:
     """Who stops taking pages stops the workers; every listing that was begun is closed."""
     closed = []
-    store = ListedStore([f"p/{i:04d}" for i in range(4_000)])
+    store = Distant([f"p/{i:04d}" for i in range(4_000)])
 
     def list_pages(prefix: str, **how: Any) -> Iterator[ListedPage]:
         try:
@@ -153,3 +162,35 @@ def test_progress_is_told_after_each_page() -> None:
     store = ListedStore({f"{i}": 2 for i in range(5)}, page_size=2)
     list(list_objects(store.list_pages, "", Limits(10, 10, lambda *so_far: told.append(so_far)), workers=1))
     assert told == [(2, 4), (4, 8), (5, 10)]
+
+
+class Reversed(Distant):
+    """As directory buckets do, it lists in an order of its own."""
+
+    def list_pages(self, prefix: str, *, start_after: str = "", **how: Any) -> Iterator[ListedPage]:
+        pages = list(super().list_pages(prefix, **how))
+        return (ListedPage(page.rows[::-1], page.prefixes) for page in pages[::-1])
+
+
+class IgnoresStartAfter(Distant):
+    """As some servers do, it always begins at the beginning."""
+
+    def list_pages(self, prefix: str, *, start_after: str = "", **how: Any) -> Iterator[ListedPage]:
+        return super().list_pages(prefix, **how)
+
+
+@pytest.mark.parametrize("kind", [ListedStore, Distant, Reversed, IgnoresStartAfter])
+def test_what_the_store_can_do_does_not_matter(kind: type[ListedStore]) -> None:
+    """Stores that keep no order, or ignore start_after, are listed whole all the same, and counted right."""
+    store = kind([f"p/{i:04d}" for i in range(300)], page_size=10)
+    most = limits(max_objects=300)
+    keys = {row[0] for page in list_objects(store.list_pages, "p/", most, workers=4, page_size=10) for row in page}
+    assert keys == set(store.sizes)
+    assert (most.objects, most.size) == (300, 300)
+
+
+def test_pages_that_come_at_once_are_taken_one_after_the_other() -> None:
+    """A store that has the whole listing in memory is not asked for it a second time."""
+    store = ListedStore([f"p/{i:04d}" for i in range(1000)], page_size=10)
+    list(list_objects(store.list_pages, "p/", limits(), workers=16, page_size=10))
+    assert store.requests == [("p/", "")] * 100
