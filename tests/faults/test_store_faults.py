@@ -207,6 +207,17 @@ def test_stalled_server_is_a_timeout(server: S3Server) -> None:
     store.close()
 
 
+def test_trickling_server_is_a_timeout(server: S3Server) -> None:
+    """A server that sends a few bytes now and then, too few for the deadline, is given up in time."""
+    settings = S3Settings(anon=True, region=server.region, endpoint_url=server.url)
+    store = S3Store("data", settings, Metrics(), deadline=0.3)
+    info = info_of(store)
+    server.bandwidth = 10_000
+    with pytest.raises(errors.StoreTimeout):
+        read(store, info, 0, info.size)
+    store.close()
+
+
 def test_listing_that_does_not_advance(server: S3Server) -> None:
     """A server that says "more" but not where, or the same place again, ends in an error and not in an endless loop."""
     body = (

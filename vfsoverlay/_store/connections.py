@@ -12,6 +12,7 @@ import select
 import socket
 import ssl
 from base64 import b64encode
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -46,17 +47,17 @@ class Connections:
         self._proxy = _parse_proxy(proxy) if proxy else None
         self._idle: list[socket.socket] = []
 
-    def get(self, target: str, headers: dict[str, str], seconds: float) -> Exchange:
-        """Send a GET and read the head of its answer, within about *seconds*.
+    def get(self, target: str, headers: dict[str, str], remaining: Callable[[], float]) -> Exchange:
+        """Send a GET and read the head of its answer, within the *remaining* seconds, which also hold for its body.
 
         Raises ``Failure`` of kind unreachable, network, timeout, malformed or tls.
         """
         message = self._compose(target, headers)
         while (sock := self._reuse()) is not None:
-            answer = self._ask_again(sock, message, seconds)
+            answer = self._ask_again(sock, message, remaining)
             if answer is not None:
                 return answer
-        return self._ask(self._connect(seconds), message, seconds)
+        return self._ask(self._connect(remaining()), message, remaining)
 
     def keep(self, sock: socket.socket) -> None:
         """Take back a connection whose answer was read to the end."""
@@ -87,11 +88,11 @@ class Connections:
             raise Failure(Kind.REFUSED, "a header of the request would have a line break")
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
-    def _ask(self, sock: socket.socket, message: bytes, seconds: float) -> Exchange:
+    def _ask(self, sock: socket.socket, message: bytes, remaining: Callable[[], float]) -> Exchange:
         try:
-            sock.settimeout(min(READ_TIMEOUT, seconds))
+            sock.settimeout(min(READ_TIMEOUT, remaining()))
             sock.sendall(message)
-            return Exchange(self, sock, HttpAnswer(sock, seconds))
+            return Exchange(self, sock, HttpAnswer(sock, remaining))
         except OSError as error:
             sock.close()
             raise broken(error) from error
@@ -99,10 +100,10 @@ class Connections:
             sock.close()
             raise
 
-    def _ask_again(self, sock: socket.socket, message: bytes, seconds: float) -> Exchange | None:
+    def _ask_again(self, sock: socket.socket, message: bytes, remaining: Callable[[], float]) -> Exchange | None:
         """The answer on a connection that was idle; None if the server had closed it meanwhile."""
         try:
-            return self._ask(sock, message, seconds)
+            return self._ask(sock, message, remaining)
         except Failure as failure:
             if failure.kind is not Kind.NETWORK:
                 raise
@@ -150,6 +151,10 @@ class Exchange:
         self._owner = owner
         self._sock = sock
         self.answer = answer
+
+    def close(self) -> None:
+        """Give up the rest of the answer, and the connection with it."""
+        self._sock.close()
 
     def __enter__(self) -> HttpAnswer:
         return self.answer

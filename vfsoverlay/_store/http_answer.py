@@ -32,21 +32,23 @@ class HttpAnswer:
 
     Args:
         sock: A connected socket on which a GET was sent.
-        seconds: How long to wait for the head.
+        remaining: Seconds there are still to wait, asked before each wait: a server that sends a byte
+            now and then does not get them anew with each.
 
     Raises ``Failure`` of kind network, timeout or malformed.
     """
 
-    __slots__ = ("_chunked", "_held", "_left", "_sock", "headers", "keeps_alive", "status")
+    __slots__ = ("_chunked", "_held", "_left", "_remaining", "_sock", "headers", "keeps_alive", "status")
 
-    def __init__(self, sock: socket.socket, seconds: float) -> None:
+    def __init__(self, sock: socket.socket, remaining: Callable[[], float]) -> None:
         self._sock = sock
+        self._remaining = remaining
         self._held = b""
         self.status = 100
         self.headers: dict[str, str] = {}
         self.keeps_alive = False
         while self.status < 200:  # "100 Continue" and its kind come before the answer
-            self._read_head(seconds)
+            self._read_head()
         encoding = self.headers.get("transfer-encoding", "").lower()
         self._chunked = encoding == "chunked"
         #: Bytes of the body (or chunk) that are still to come; None: until the connection is closed.
@@ -56,11 +58,11 @@ class HttpAnswer:
 
     # ----------------------------------------------------------------------------------------- head
 
-    def _read_head(self, seconds: float) -> None:
+    def _read_head(self) -> None:
         while (end := self._held.find(_END_OF_HEAD)) < 0:
             if len(self._held) > _LONGEST_HEAD:
                 raise Failure(Kind.MALFORMED, "the head of the answer does not end")
-            more = self._receive(seconds)
+            more = self._receive()
             if not more:
                 raise Failure(Kind.NETWORK, "the store closed the connection without an answer")
             self._held += more
@@ -95,55 +97,55 @@ class HttpAnswer:
         """Whether the whole body was read, so that the connection can be used again."""
         return self._left == 0 and not self._chunked and not self._held
 
-    def readinto(self, buffer: memoryview, seconds: float) -> int:
+    def readinto(self, buffer: memoryview) -> int:
         """Fill *buffer* as far as the body goes, and say how far; 0 at its end."""
         filled = 0
         while filled < len(buffer):
-            size = self._read_some(buffer[filled:], seconds)
+            size = self._read_some(buffer[filled:])
             if not size:
                 break
             filled += size
         return filled
 
-    def read(self, seconds: float) -> bytes:
+    def read(self) -> bytes:
         """The whole body, which must be as long as announced."""
         pieces = []
         buffer = memoryview(bytearray(_AT_ONCE))
-        while size := self._read_some(buffer, seconds):
+        while size := self._read_some(buffer):
             pieces.append(bytes(buffer[:size]))
         if self._left:
             raise Failure(Kind.NETWORK, f"the body ended {self._left} bytes before its announced length")
         return b"".join(pieces)
 
-    def _read_some(self, buffer: memoryview, seconds: float) -> int:
+    def _read_some(self, buffer: memoryview) -> int:
         if self._chunked and self._left == 0:
-            self._begin_chunk(seconds)
+            self._begin_chunk()
         wanted = len(buffer) if self._left is None else min(len(buffer), self._left)
         if self._held:
             size = min(wanted, len(self._held))
             buffer[:size] = self._held[:size]
             self._held = self._held[size:]
         else:
-            size = self._timed(lambda: self._sock.recv_into(buffer, wanted), seconds) if wanted else 0
+            size = self._timed(lambda: self._sock.recv_into(buffer, wanted)) if wanted else 0
         if self._left is not None:
             self._left -= size
         return size
 
-    def _begin_chunk(self, seconds: float) -> None:
+    def _begin_chunk(self) -> None:
         """Read the line that begins a chunk (and the end of the one before); at the last, the trailers too."""
-        line = self._read_line(seconds) or self._read_line(seconds)
+        line = self._read_line() or self._read_line()
         size = line.partition(b";")[0].strip()
         if not _HEXADECIMAL.fullmatch(size):
             raise Failure(Kind.MALFORMED, f"not the size of a chunk: {size[:40]!r}")
         self._left = int(size, 16)
         if self._left == 0:
-            while self._read_line(seconds):
+            while self._read_line():
                 pass
             self._chunked = False
 
-    def _read_line(self, seconds: float) -> bytes:
+    def _read_line(self) -> bytes:
         while (end := self._held.find(b"\r\n")) < 0:
-            more = self._receive(seconds)
+            more = self._receive()
             if not more or len(self._held) > _LONGEST_HEAD:
                 raise Failure(Kind.NETWORK, "the body ended in the middle of a chunk")
             self._held += more
@@ -152,12 +154,12 @@ class HttpAnswer:
 
     # --------------------------------------------------------------------------------------- socket
 
-    def _receive(self, seconds: float) -> bytes:
-        return self._timed(lambda: self._sock.recv(_AT_ONCE), seconds)
+    def _receive(self) -> bytes:
+        return self._timed(lambda: self._sock.recv(_AT_ONCE))
 
-    def _timed(self, receive: Callable[[], _Received], seconds: float) -> _Received:
+    def _timed(self, receive: Callable[[], _Received]) -> _Received:
         try:
-            self._sock.settimeout(min(READ_TIMEOUT, seconds))
+            self._sock.settimeout(min(READ_TIMEOUT, self._remaining()))
             return receive()
         except OSError as error:
             raise broken(error) from error

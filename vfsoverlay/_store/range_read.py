@@ -126,7 +126,7 @@ class RangeRead:
 
 
 def _fill(answer: HttpAnswer, buffer: memoryview, attempts: Attempts) -> int:
-    size = answer.readinto(buffer, attempts.remaining())
+    size = answer.readinto(buffer)
     if not size:
         raise Failure(Kind.NETWORK, "the body ended before its announced length")
     attempts.arrived(size)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 LOG: Final = logging.getLogger("vfsoverlay")
 
-#: Regions followed for one bucket before we believe that it is going round in circles.
-_REDIRECTS: Final = 3
+#: Attempts of one operation that may be followed by another at once: then it is going round in circles.
+_CURES: Final = 5
 #: Refusals that an unsigned request for public data would not meet.
 _CURED_BY_ANONYMITY: Final = (Kind.DENIED, Kind.EXPIRED, Kind.INVALID_CREDENTIALS, Kind.CLOCK_SKEW)
 
@@ -69,7 +69,7 @@ class S3Client:
         self._clock = clock or Clock()
         self._connections: dict[str, Connections] = {}
         self._lock = threading.Lock()
-        self._redirects = 0
+        self._unsigned_lock = threading.Lock()
         # Actions that are sent unsigned, and those for which that was tried.
         self._unsigned: set[str] = set()
         self._tried_unsigned: set[str] = set()
@@ -92,15 +92,12 @@ class S3Client:
         """The answer (200 or 206) to *request*; raises ``Failure`` when no further attempt makes sense."""
         while True:
             attempts.count += 1
+            endpoint, keys = self.session.endpoint(), self._keys(request)
             try:
-                return self._send(request, attempts, self._keys(request))
+                return self._send(request, attempts, endpoint, keys)
             except Failure as failure:
-                if self._cured(failure):
-                    continue
-                answer = self._unsigned_instead(request, attempts, failure)
-                if answer is not None:
-                    return answer
-                attempts.again(failure)
+                if not self._cured(failure, request, attempts, endpoint, keys):
+                    attempts.again(failure)
 
     def _keys(self, request: Request) -> Keys | None:
         if request.action in self._unsigned:
@@ -110,15 +107,14 @@ class S3Client:
             raise Failure(Kind.NO_CREDENTIALS, "anon=False was given and no AWS credentials were found")
         return keys
 
-    def _send(self, request: Request, attempts: Attempts, keys: Keys | None) -> Exchange:
-        endpoint = self.session.endpoint()
+    def _send(self, request: Request, attempts: Attempts, endpoint: Endpoint, keys: Keys | None) -> Exchange:
         target, headers = self._compose(request, endpoint, keys)
         self._metrics.add(f"requests.{request.purpose}")
-        exchange = self._connections_to(endpoint.url).get(target, headers, attempts.remaining())
+        exchange = self._connections_to(endpoint.url).get(target, headers, attempts.remaining)
         if exchange.answer.status in (200, 206):
             return exchange
         with exchange as answer:
-            body = answer.read(attempts.remaining())
+            body = answer.read()
         raise _failure_of(answer, body, request, signed=keys is not None)
 
     def _compose(self, request: Request, endpoint: Endpoint, keys: Keys | None) -> tuple[str, dict[str, str]]:
@@ -151,38 +147,50 @@ class S3Client:
 
     # ---------------------------------------------------------------------------------------- cures
 
-    def _cured(self, failure: Failure) -> bool:
-        """Whether the cause is gone, so that the request may be sent again at once."""
-        if failure.kind is Kind.WRONG_REGION and self._redirects < _REDIRECTS and self.session.follow(failure.region):
-            self._redirects += 1
+    def _cured(
+        self, failure: Failure, request: Request, attempts: Attempts, endpoint: Endpoint, keys: Keys | None
+    ) -> bool:
+        """Whether the cause is gone (other threads may have seen to that), so that the request may go again at once."""
+        if attempts.count > _CURES:
+            return False
+        if failure.kind is Kind.WRONG_REGION:
+            return self.session.follow(failure.region, endpoint)
+        if failure.kind is Kind.EXPIRED and self.session.look_again(keys):
             return True
-        return failure.kind is Kind.EXPIRED and self.session.look_again()
+        return keys is not None and failure.kind in _CURED_BY_ANONYMITY and self._is_public(request, failure)
 
-    def _unsigned_instead(self, request: Request, attempts: Attempts, failure: Failure) -> Exchange | None:
-        """The answer to the same request unsigned, where the credentials were refused and the data may be public."""
+    def _is_public(self, request: Request, refusal: Failure) -> bool:
+        """Whether *request*, refused when it was signed, is answered unsigned; then its action stays unsigned."""
         settings, action = self.session.settings, request.action
-        if settings.anon is not None or failure.kind not in _CURED_BY_ANONYMITY or action in self._tried_unsigned:
-            return None
-        if request.headers.keys() & settings.sse_headers.keys():
-            return None  # SSE-C needs a signature
-        self._tried_unsigned.add(action)
+        # SSE-C needs a signature.
+        if settings.anon is not None or request.headers.keys() & settings.sse_headers.keys():
+            return False
+        with self._unsigned_lock:
+            # Threads whose requests were refused together wait here, and profit from the first one's attempt.
+            if action not in self._tried_unsigned:
+                self._tried_unsigned.add(action)
+                self._try_unsigned(request, refusal)
+            return action in self._unsigned
+
+    def _try_unsigned(self, request: Request, refusal: Failure) -> None:
         try:
-            answer = self._send(request, attempts, None)
+            exchange = self._send(request, self.attempts(listing=True), self.session.endpoint(), None)
         except Failure:
-            return None  # the first refusal is the one to tell
-        self._unsigned.add(action)
+            return  # the refusal is the one to tell
+        exchange.close()
+        self._unsigned.add(request.action)
         LOG.warning(
             "%s on s3://%s: the credentials found were refused (%s), and the data is public: going on unsigned; "
             "anon=True saves the attempt, anon=False forbids this",
-            action, self.session.bucket, failure.code or failure.status,
+            request.action, self.session.bucket, refusal.code or refusal.status,
         )  # fmt: skip
-        return answer
 
     # ---------------------------------------------------------------------------------------- rest
 
     def after_fork(self) -> None:
         """Leave connections, locks and credentials to the parent."""
         self._lock = threading.Lock()
+        self._unsigned_lock = threading.Lock()
         for connections in self._connections.values():
             connections.after_fork()
         self.session.after_fork()

@@ -79,13 +79,15 @@ class S3Session:
                 self._endpoint = self._resolve()
             return self._endpoint
 
-    def follow(self, region: str) -> bool:
-        """Go to *region* from now on, where the bucket is said to be; False when that is where we are."""
+    def follow(self, region: str, left: Endpoint) -> bool:
+        """Go to *region*, where the bucket is said to be; False when the request was sent there, to *left*."""
+        if region in ("", left.scope.region):
+            return False
         with self._lock:
-            if region in ("", self.endpoint().scope.region):
-                return False
-            self._region, self._endpoint, self._client = region, None, None
-            return True
+            # Another thread may have gone there meanwhile.
+            if self.endpoint().scope.region != region:
+                self._region, self._endpoint, self._client = region, None, None
+        return True
 
     def _resolve(self) -> Endpoint:
         if self.bucket.endswith(_EXPRESS):
@@ -171,15 +173,15 @@ class S3Session:
             raise Failure(Kind.EXPIRED, f"the credentials could not be renewed: {error}") from error
         return Keys(frozen.access_key, frozen.secret_key, frozen.token or "")
 
-    def look_again(self) -> bool:
-        """Run the chain anew, since the credentials were refused as expired; whether others were found."""
+    def look_again(self, refused: Keys | None) -> bool:
+        """Whether there are other credentials than those *refused* as expired; runs the chain anew to find them."""
         if self.settings.keys is not None or self.settings.anon:
             return False
-        before = self.keys()
         with self._lock:
-            self._looked_for_credentials = False
-            self._client = None
-        return self.keys() != before
+            if self.keys() == refused:
+                self._looked_for_credentials = False
+                self._client = None
+            return self.keys() not in (refused, None)
 
     def _find_credentials(self) -> Any:
         session = self._botocore()

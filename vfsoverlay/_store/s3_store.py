@@ -174,7 +174,7 @@ class S3Store:
 
     def _parsed(self, request: Request, attempts: Attempts, parse: Callable[[bytes], _Answer], prefix: str) -> _Answer:
         with self._client.open(request, attempts) as page:
-            body = page.read(attempts.remaining())
+            body = page.read()
         self._metrics.add("bytes.list", len(body))
         try:
             answer = parse(body)

@@ -104,7 +104,7 @@ class Proxy(socketserver.ThreadingTCPServer):
 
 
 class _Forward(socketserver.StreamRequestHandler):
-    server: Proxy
+    server: Proxy  # type: ignore[mutable-override]  # as socketserver documents it
 
     def handle(self) -> None:
         import socket
@@ -162,8 +162,8 @@ def test_http_proxy(server: S3Server, proxied: Callable[[S3Server], Proxy]) -> N
     proxy = proxied(server)
     url = f"http://user:pass%20word@127.0.0.1:{proxy.server_address[1]}"
     connections = Connections(server.url, proxies={"http": url})
-    with connections.get("/data/o", {"host": f"{server.host}:{server.port}"}, 5.0) as answer:
-        assert answer.read(5.0) == b"12345"
+    with connections.get("/data/o", {"host": f"{server.host}:{server.port}"}, lambda: 5.0) as answer:
+        assert answer.read() == b"12345"
     connections.close()
     assert proxy.lines[0] == f"GET {server.url}/data/o HTTP/1.1"
     assert "proxy-authorization: Basic dXNlcjpwYXNzIHdvcmQ=" in proxy.lines
@@ -207,6 +207,6 @@ def test_ipv6(opened: Opener) -> None:
 def test_header_cannot_smuggle_another(server: S3Server, bad: str) -> None:
     """A value with a line break, such as a forged ETag of a listing, is refused before anything is sent."""
     with pytest.raises(Failure) as caught:
-        Connections(server.url, proxies={}).get("/", {"host": "h", "if-match": bad}, 5.0)
+        Connections(server.url, proxies={}).get("/", {"host": "h", "if-match": bad}, lambda: 5.0)
     assert caught.value.kind is Kind.REFUSED
     assert len(server.requests) == 0

@@ -29,7 +29,7 @@ def answer_to(request: pytest.FixtureRequest) -> Callable[..., HttpAnswer]:
         sender = threading.Thread(target=send)
         request.addfinalizer(sender.join)
         sender.start()
-        return HttpAnswer(ours, 5.0)
+        return HttpAnswer(ours, lambda: 5.0)
 
     return make
 
@@ -51,7 +51,7 @@ CLOSING = PLAIN.replace(b"ETag", b"Connection: close\r\nETag")
 def test_body_however_it_is_framed(answer_to: Callable[..., HttpAnswer], raw: bytes, kept: bool, step: int) -> None:
     """A body arrives whole however it is framed and cut, and the connection is kept where it may be."""
     answer = answer_to(raw, step=step)
-    assert answer.read(5.0) == b"hello"
+    assert answer.read() == b"hello"
     assert (answer.ended and answer.keeps_alive) is kept
 
 
@@ -60,7 +60,7 @@ def test_body_however_it_is_framed(answer_to: Callable[..., HttpAnswer], raw: by
 def test_body_into_buffers(answer_to: Callable[..., HttpAnswer], raw: bytes, size: int) -> None:
     """Read into buffers of any size, the body is complete, and its end is zero bytes."""
     answer, buffer, got = answer_to(raw), memoryview(bytearray(size)), b""
-    while filled := answer.readinto(buffer, 5.0):
+    while filled := answer.readinto(buffer):
         got += bytes(buffer[:filled])
     assert got == b"hello"
 
@@ -93,7 +93,7 @@ def test_headers(answer_to: Callable[..., HttpAnswer]) -> None:
 def test_answer_that_cannot_be_trusted(answer_to: Callable[..., HttpAnswer], raw: bytes, kind: Kind) -> None:
     """A head or body that is cut, or not what HTTP allows, is a failure and never a shorter body."""
     with pytest.raises(Failure) as caught:
-        answer_to(raw).read(5.0)
+        answer_to(raw).read()
     assert caught.value.kind is kind
 
 
@@ -101,5 +101,5 @@ def test_silence_is_a_timeout() -> None:
     """A server that sends nothing is given up after the time it has."""
     ours, theirs = socket.socketpair()
     with ours, theirs, pytest.raises(Failure) as caught:
-        HttpAnswer(ours, 0.01)
+        HttpAnswer(ours, lambda: 0.01)
     assert caught.value.kind is Kind.TIMEOUT

@@ -230,12 +230,14 @@ def test_addressing(bucket: str, settings: dict[str, Any], url: str, path: str, 
 
 
 def test_region_is_followed_once_told() -> None:
-    """The session goes to the region it is told, and says no to the one where it is."""
+    """The session goes to the region it is told; a thread that was sent away from elsewhere follows, too."""
     one = session()
-    assert one.follow("eu-west-1")
+    left = one.endpoint()
+    assert one.follow("eu-west-1", left)
     assert one.endpoint().scope.region == "eu-west-1"
-    assert not one.follow("eu-west-1")
-    assert not one.follow("")
+    assert one.follow("eu-west-1", left)
+    assert not one.follow("eu-west-1", one.endpoint())
+    assert not one.follow("", left)
 
 
 @pytest.mark.parametrize("bucket", ["no bucket", "what?"])
