@@ -29,6 +29,7 @@ FLOORS = (
     ("_patch", "_native"),
     ("_children",),
     ("_api", "testing"),
+    ("_parcel",),
     ("_child", "cli", "dask", "lightning", "pytest_plugin", "ray", "spark"),
     ("__init__", "__main__", "_startup"),
 )
@@ -51,7 +52,7 @@ HARMLESS = {
         r"|environ|environb|getenv|getpid|getppid|getuid|geteuid|getgid|getegid|getgroups|makedev|major|minor|cpu_count|sched_getaffinity"
         r"|sched_yield|urandom|register_at_fork|sysconf|uname"
     ),
-    "os.path": re.compile(r"join|split|splitext|basename|dirname|isabs|normpath|commonprefix|commonpath|sep"),
+    "os.path": re.compile(r"join|split|expanduser|splitext|basename|dirname|isabs|normpath|commonprefix|commonpath|sep"),
     "io": re.compile(
         r"(?:DEFAULT_BUFFER_SIZE|SEEK_\w+|IOBase|RawIOBase|BufferedIOBase|TextIOBase|BytesIO|StringIO"
         r"|BufferedReader|TextIOWrapper|UnsupportedOperation|text_encoding)"
