@@ -1,0 +1,74 @@
+"""warm(): in order, lazily, a bounded number ahead, and failures at their turn."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cache_source import Source
+from vfsoverlay._cache.block_cache import BlockCache
+from vfsoverlay._cache.warm import warm
+from vfsoverlay._cache.workers import Workers
+
+
+def test_items_come_in_order_and_are_there(cache: BlockCache, source: Source) -> None:
+    """Each item is given in the order asked for, and its object is complete by then."""
+    oids = [source.object(f"key-{number}", 1000) for number in range(50)]
+    given = []
+    for oid in cache.warm(oids, lambda oid: (oid, source.reader(oid))):
+        fd = cache.open_complete(oid)
+        assert fd is not None
+        os.close(fd)
+        given.append(oid)
+    assert given == oids
+    assert source.purposes["warm"] == 50
+
+
+def test_items_are_consumed_lazily() -> None:
+    """No more items are taken from the iterable than *ahead* beyond the one given next."""
+    taken = []
+
+    def endless() -> Iterator[int]:
+        for number in range(1_000_000):
+            taken.append(number)
+            yield number
+
+    items = warm(endless(), lambda item: item, Workers(lambda: 4), ahead=10)
+    for _ in range(5):
+        next(items)
+    assert len(taken) <= 15
+
+
+@pytest.mark.parametrize("limit", [0, 4])
+def test_failures_are_raised_at_their_turn(limit: int) -> None:
+    """The items before a failure are given; the failure is raised in the consumer's thread; nothing follows."""
+
+    def fetch(item: int) -> None:
+        if item == 3:
+            raise PermissionError(item)
+
+    items = warm(range(10), fetch, Workers(lambda: limit))
+    assert [next(items) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(PermissionError):
+        next(items)
+    assert list(items) == []
+
+
+def test_without_threads_the_caller_fetches() -> None:
+    """Where no thread can be had, every item is fetched by the consumer itself."""
+    threads = []
+    items = warm(range(5), lambda item: threads.append(threading.get_ident()), Workers(lambda: 0))
+    assert list(items) == list(range(5))
+    assert set(threads) == {threading.get_ident()}
+
+
+def test_leaving_early_begins_nothing_more() -> None:
+    """A consumer who stops leaves no item to be fetched that had not begun."""
+    fetched: list[int] = []
+    items = warm(range(100), fetched.append, Workers(lambda: 0), ahead=50)
+    next(items)
+    del items
+    assert fetched == [0]
