@@ -1,4 +1,4 @@
-"""Files of the cache that were changed, cut, lost or left half-made: right bytes or a clear error, and check() is clean."""
+"""Files of the cache that were changed, cut, lost or left half-made: readers get right bytes, and check() is clean."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_random_flips_everywhere(world: World, key_seed: int) -> None:
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 def test_silent_rot_is_found_by_check(world: World, size: int) -> None:
-    """A complete file whose bytes changed behind the file system's back is reported by check(), dropped, and refetched."""
+    """A complete file whose bytes changed behind the file system's back is reported by check() and dropped."""
     oid = world.source.object("a", size)
     world.fill(oid, whole=True)
     data = world.file(oid, ".data")

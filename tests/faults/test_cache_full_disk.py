@@ -1,4 +1,4 @@
-"""A disk, or a bound, that takes no more: reads go on from memory, whole files are ENOSPC, nothing wrong stays behind."""
+"""A disk, or a bound, that takes no more: reads go on from memory, whole files are ENOSPC, nothing wrong stays."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
+from weakref import WeakSet
 
 from vfsoverlay import _real
 from vfsoverlay._cache import layout, locks
@@ -83,6 +84,7 @@ class BlockCache:
         self._small = SmallObjects(self.layout, object_locks, self._boot, budget, self._known, deadline)
         self._large = LargeObjects(self.layout, object_locks, self._boot, budget, block_size, deadline)
         self._fetcher = Fetcher()
+        self._handles: WeakSet[CachedObject] = WeakSet()
 
     @property
     def directory(self) -> str:
@@ -95,7 +97,12 @@ class BlockCache:
         Never asks the store, never waits, and believes nothing but a data file that looks exactly as its record says.
         """
         fd = self._known.open(object_id)
-        return fd if fd is not None else self._open_recorded(object_id, self.layout.stem(object_id))
+        if fd is None:
+            fd = self._open_recorded(object_id, self.layout.stem(object_id))
+            if fd is None:
+                return None
+        self._metrics.add("hits")
+        return fd
 
     def complete(self, object_id: ObjectId, read_range: ReadRange, *, purpose: Purpose = "read") -> int:
         """Fetch what is missing, each block once over all threads and processes; then as ``open_complete``.
@@ -110,8 +117,10 @@ class BlockCache:
         fd = self._open_recorded(object_id, stem)
         if fd is not None:
             return fd
+        self._metrics.add("misses")
         if self._catalog.is_due:
             self._write_hints()
+        begun = time.monotonic()
         fetch = self._small.complete if _is_small(object_id) else self._complete_large
         try:
             return fetch(object_id, stem, read_range, purpose)
@@ -121,6 +130,8 @@ class BlockCache:
             if error.errno in FULL:
                 raise self._no_space(object_id) from error
             raise
+        finally:
+            self._metrics.add("seconds.waited", time.monotonic() - begun)
 
     def open_partial(self, object_id: ObjectId, read_range: ReadRange) -> CachedObject:
         """A handle that fetches what is read; of small objects, everything with the first read.
@@ -132,16 +143,20 @@ class BlockCache:
         def complete() -> int:
             return self.complete(object_id, read_range)
 
-        small = SmallHandle(object_id.key, object_id.size, read_range, complete=complete, directory=self.directory)
-        if _is_small(object_id):
-            return small
-        try:
-            stem = self.layout.stem(object_id)
-            file = self._large.use(object_id, stem)
-        except OSError as error:
-            if error.errno not in FULL:
-                raise
-            return small
+        handle: CachedObject
+        handle = SmallHandle(object_id.key, object_id.size, read_range, complete=complete, directory=self.directory)
+        if not _is_small(object_id):
+            try:
+                handle = self._open_large(object_id, read_range, complete)
+            except OSError as error:
+                if error.errno not in FULL:
+                    raise
+        self._handles.add(handle)
+        return handle
+
+    def _open_large(self, object_id: ObjectId, read_range: ReadRange, complete: Callable[[], int]) -> CachedObject:
+        stem = self.layout.stem(object_id)
+        file = self._large.use(object_id, stem)
         self._catalog.note(layout.digest_of(stem))
         return LargeHandle(
             object_id.key,
@@ -213,6 +228,8 @@ class BlockCache:
         self._large.after_fork()
         self._budget.after_fork()
         self._catalog.after_fork()
+        for handle in list(self._handles):
+            handle.after_fork()
 
     def close(self) -> None:
         """Write what other processes should know; handles and descriptors that were handed out stay usable."""

@@ -27,7 +27,7 @@ GET: Final = 1024 * 1024
 class CachedObject(ABC):
     """One version of an object, open for reading; made by ``BlockCache.open_partial``, safe for several threads."""
 
-    __slots__ = ("_complete", "_memory", "size")
+    __slots__ = ("__weakref__", "_complete", "_memory", "size")
 
     def __init__(self, name: str, size: int, read_range: ReadRange, complete: Callable[[], int]) -> None:
         self.size = size
@@ -127,8 +127,12 @@ class LargeHandle(CachedObject):
 
     def _wait_for(self, first: int, last: int) -> None:
         file, deadline = self._file, time.monotonic() + self._deadline
-        with file.promotion:
-            file.ensure(first, last, self._read_range, "read", deadline, most=max(1, GET // file.block_size))
+        begun = time.monotonic()
+        try:
+            with file.promotion:
+                file.ensure(first, last, self._read_range, "read", deadline, most=max(1, GET // file.block_size))
+        finally:
+            self._metrics.add("seconds.waited", time.monotonic() - begun)
         if self._promotes and not self._ahead.is_running:
             self._fetcher.promote(file, self._read_range, self._ticket)
 

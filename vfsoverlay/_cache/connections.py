@@ -30,7 +30,7 @@ class Connections:
     connection and more help; once rates fall in proportion, they only share what there is.
     """
 
-    __slots__ = ("_mutex", "_rate", "_rates", "_settled_at", "_total", "limit")
+    __slots__ = ("_mutex", "_on_trial", "_rate", "_rates", "_settled_at", "_total", "limit")
 
     def __init__(self) -> None:
         self.limit = FIRST
@@ -39,6 +39,7 @@ class Connections:
         self._rates: list[float] = []
         self._total = 0.0
         self._settled_at = 0.0
+        self._on_trial = False
 
     def observe(self, size: int, seconds: float, in_flight: int) -> None:
         """One GET of *size* bytes took *seconds* while *in_flight* were under way, itself included."""
@@ -62,13 +63,15 @@ class Connections:
         return bool(self._settled_at) and time.monotonic() - self._settled_at < _TRY_AGAIN
 
     def _judge(self, total: float) -> None:
-        if total > self._total * _GAIN:
-            self._total = total
-            if self.limit < MOST:
-                self.limit = min(MOST, self.limit * 2)
-                self._settled_at = 0.0
-                return
-        elif self.limit > FIRST and total < self._total:
-            self.limit = max(FIRST, self.limit // 2)
+        """This number of connections reached *total* bytes a second: keep it, try more, or take the last step back."""
+        on_trial, self._on_trial = self._on_trial, False
+        if on_trial and total <= self._total * _GAIN:
+            self.limit //= 2
+            self._settled_at = time.monotonic()
+            return
         self._total = total
-        self._settled_at = time.monotonic()
+        if self.limit < MOST:
+            self.limit = min(MOST, self.limit * 2)
+            self._on_trial = True
+        else:
+            self._settled_at = time.monotonic()

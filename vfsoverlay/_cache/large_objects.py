@@ -106,7 +106,7 @@ class LargeObjects:
                 data_fd, presence = self._make(object_id, stem)
             locks = self._object_locks.locks
             locks.pin(data_fd)
-            return ObjectFile(data_fd, presence, locks, self._budget, sealed=presence.header.complete)
+            return ObjectFile(stem, data_fd, presence, locks, self._budget)
         except BaseException:
             if data_fd >= 0:
                 _real.close(data_fd)

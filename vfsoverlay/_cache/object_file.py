@@ -13,7 +13,7 @@ from typing import Final
 from zlib import crc32
 
 from vfsoverlay import _real
-from vfsoverlay._cache import blocks
+from vfsoverlay._cache import blocks, layout
 from vfsoverlay._cache.budget import Budget, DiskFull
 from vfsoverlay._cache.locks import Held, Locks, try_acquire
 from vfsoverlay._cache.presence_map import DOUBTED, HEADER_BYTE, PRESENT, PresenceMap
@@ -62,24 +62,25 @@ class ObjectFile:
     """The data file and map of one object version, shared by all handles of the process."""
 
     __slots__ = (
-        "_budget", "_claims", "_closing", "_condition", "_local", "_locks", "_map", "_sealing",
+        "_budget", "_claims", "_closing", "_condition", "_local", "_locks", "_map", "_sealing", "_stem",
         "block_size", "blocks", "data_fd", "promotion", "references", "sealed",
     )  # fmt: skip
 
-    def __init__(self, data_fd: int, presence: PresenceMap, locks: Locks, budget: Budget, *, sealed: bool) -> None:
+    def __init__(self, stem: str, data_fd: int, presence: PresenceMap, locks: Locks, budget: Budget) -> None:
+        self._stem = stem
         self.data_fd = data_fd
         self._map = presence
         self._locks = locks
         self._budget = budget
         self.blocks = presence.blocks
         self.block_size = presence.header.block_size
-        self.sealed = sealed
+        self.sealed = presence.header.complete
         self.references = 0
         self.promotion = Promotion(presence.add_waited)
         self._claims = 0
         self._closing = False
         self._sealing = threading.Lock()
-        self._local = bytearray([_READY if sealed else _UNKNOWN]) * self.blocks
+        self._local = bytearray([_READY if self.sealed else _UNKNOWN]) * self.blocks
         self._condition = threading.Condition(threading.Lock())
 
     @property
@@ -180,7 +181,7 @@ class ObjectFile:
         with self._sealing:
             if self.sealed or not self.is_ready(0, self.blocks):
                 return
-            held = try_acquire(self._locks, _by_descriptor(self._map.fd), HEADER_BYTE)
+            held = try_acquire(self._locks, _reopenable(self._map.fd, self._stem + layout.MAP), HEADER_BYTE)
             if held is None:
                 return
             with held:
@@ -202,7 +203,7 @@ class ObjectFile:
 
     def descriptor(self, flags: int) -> int:
         """Another descriptor of the data file, which may have been unlinked meanwhile."""
-        return _real.open(_by_descriptor(self.data_fd), flags)
+        return _real.open(_reopenable(self.data_fd, self._stem + layout.DATA), flags)
 
     def close(self) -> None:
         """Close both files, once the last claim has ended: a late write must not meet a number that was used again."""
@@ -268,7 +269,7 @@ class ObjectFile:
         if start < 0:
             return None, last
         stop = start + blocks.run_length(self._local, _CLAIMED, start, last)
-        path = _by_descriptor(self._map.fd)
+        path = _reopenable(self._map.fd, self._stem + layout.MAP)
         held = try_acquire(self._locks, path, start, stop - start)
         go_on = stop
         if held is None:
@@ -355,6 +356,10 @@ class _BlockSink:
             self._file.publish(first, whole)
 
 
-def _by_descriptor(fd: int) -> str:
+#: Without it (a bare chroot), names must do: a file that was replaced meanwhile then costs a second fetch.
+_HAS_PROC: Final = _real.exists("/proc/self/fd")
+
+
+def _reopenable(fd: int, path: str) -> str:
     """A path of the very file that *fd* has open, even if its name is gone: opening it makes a new description."""
-    return f"/proc/self/fd/{fd}"
+    return f"/proc/self/fd/{fd}" if _HAS_PROC else path
