@@ -1,4 +1,4 @@
-"""Apps that run as users run them: in a process of their own, on a server with the sample bucket."""
+"""Apps that run in a process of their own, as users run them, on a server with the sample bucket."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vfsoverlay.testing.sample import sample_server
 
 HERE = Path(__file__).parent
 
-#: Runs the app of a module: python run_app.py MODULE [METHOD]
+#: Runs the app of a module.
 RUN_APP = str(HERE / "run_app.py")
 
 
@@ -52,7 +52,7 @@ def run_app(server: S3Server, tmp_path: Path) -> Callable[..., subprocess.Comple
         }
         words = [sys.executable, RUN_APP, "app_under_test", *arguments]
         return subprocess.run(
-            words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100, check=False
+            words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280, check=False
         )
 
     return run

@@ -1,4 +1,7 @@
-"""Runs the app of a module as Lightning's runtime does, until its work has an end: MODULE [fork|spawn] [OPTIONS as JSON]."""
+"""Runs the app of a module as Lightning's runtime does, until its work has an end, and prints what became of it.
+
+python run_app.py MODULE [fork|spawn] [arguments of install() as JSON]
+"""
 
 from __future__ import annotations
 
@@ -12,27 +15,27 @@ import vfsoverlay.lightning
 
 
 def main(name: str, method: str = "fork", options: str = "{}") -> None:
-    """Install the door, import the app, run it, and print the status of its first work."""
+    """Install the door, import the app, run it, and print each status of its work."""
     vfsoverlay.lightning.install(compat=True, **json.loads(options))
     app = importlib.import_module(name).app
     from lightning_app.runners import MultiProcessRuntime
     from lightning_app.utilities.enum import AppStage
 
-    (work, *_) = app.works
+    (work,) = app.works
     work._start_method = method
 
-    def stop_when_done() -> None:
-        while not (work.has_succeeded or work.has_failed):
+    def stop_after_success() -> None:
+        # Apps run until they are stopped.
+        while not work.has_succeeded:
             time.sleep(0.05)
-        if work.has_succeeded:
-            app.stage = AppStage.STOPPING
+        app.stage = AppStage.STOPPING
 
-    threading.Thread(target=stop_when_done, daemon=True).start()
+    threading.Thread(target=stop_after_success, daemon=True).start()
     try:
         MultiProcessRuntime(app, start_server=False).dispatch(open_ui=False)
     finally:
-        print("stage:", work.status.stage)
-        print("message:", work.status.message)
+        for status in work.statuses:
+            print("status:", status.stage, status.message or "")
         print("mounted in the flow:", vfsoverlay.mounts())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from vfsoverlay._namespace.nodes import DirectoryNode
+from vfsoverlay._vfs.progress import shown_size
 from vfsoverlay._vfs.warming import Mounted, files_below
 from vfsoverlay.errors import MountError
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 #: Looking at the cache costs about 5 us a file; nobody waits for a cell to show its result.
 _MAX_COUNTED = 20_000
-
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 class Described(Mounted, Protocol):
@@ -50,13 +49,13 @@ def summary(point: Described) -> list[tuple[str, str]]:
         return [*rows, ("state", str(error.strerror))]
     if point.spec.option("listing") == "lazy":
         # To walk it would list it.
-        return [*rows, ("objects", f"{objects:,} listed so far"), ("size", f"{_shown(size)} listed so far")]
-    rows += [("objects", f"{objects:,}"), ("size", _shown(size))]
+        return [*rows, ("objects", f"{objects:,} listed so far"), ("size", f"{shown_size(size)} listed so far")]
+    rows += [("objects", f"{objects:,}"), ("size", shown_size(size))]
     if objects > _MAX_COUNTED:
         return [*rows, ("cached", f"not counted above {_MAX_COUNTED:,} objects")]
     files = files_below(point, "", DirectoryNode("", 0), point.spec.root_dir)
     cached = sum(point.cached(file.path, file.node) for file in files)
-    return [*rows, ("cached", f"{_shown(cached)} ({cached / size if size else 1:.0%})")]
+    return [*rows, ("cached", f"{shown_size(cached)} ({cached / size if size else 1:.0%})")]
 
 
 def as_html(rows: Iterable[tuple[str, str]]) -> str:
@@ -68,8 +67,3 @@ def as_html(rows: Iterable[tuple[str, str]]) -> str:
         for name, value in rows
     )
     return f"<table>{cells}</table>"
-
-
-def _shown(size: int) -> str:
-    power = min(max(size.bit_length() - 1, 0) // 10, len(_UNITS) - 1)
-    return f"{size / 1024**power:.1f} {_UNITS[power]}" if power else f"{size} B"
