@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from vfsoverlay._namespace.crew import Crew, close_pages
@@ -24,6 +24,13 @@ _WORTHWHILE: Final = 1e-3
 """Seconds to wait for a page that make it worth while to ask for others meanwhile."""
 
 _ADVICE: Final = "mount a longer prefix, or list directories as they are used (listing='lazy')"
+
+#: Gives seconds that passed, and seconds that this thread worked, both since any time.
+Timer = Callable[[], tuple[float, float]]
+
+
+def _elapsed_and_working() -> tuple[float, float]:
+    return time.perf_counter(), time.thread_time()
 
 
 class Limits:
@@ -83,7 +90,13 @@ class Limits:
 
 
 def list_objects(
-    list_pages: ListPages, prefix: str, limits: Limits, *, workers: int, page_size: int = DEFAULT_PAGE_SIZE
+    list_pages: ListPages,
+    prefix: str,
+    limits: Limits,
+    *,
+    workers: int,
+    page_size: int = DEFAULT_PAGE_SIZE,
+    timer: Timer = _elapsed_and_working,
 ) -> Iterator[list[ObjectRow]]:
     """All objects below *prefix*, a page at a time, in no certain order when *workers* is above 1; some maybe twice.
 
@@ -92,28 +105,29 @@ def list_objects(
     page_size = min(page_size, limits.keys_wanted)
     before = limits.objects, limits.size
     try:
-        for rows in _pages(list_pages, prefix, page_size, workers):
+        for rows in _pages(list_pages, prefix, page_size, workers, timer):
             limits.check(rows)
             yield rows
     except OutOfOrderError:
         # Such a store can only be listed from beginning to end. What was given already is given again.
         limits.objects, limits.size = before
-        for rows in _pages(list_pages, prefix, page_size, workers=1):
+        for rows in _pages(list_pages, prefix, page_size, 1, timer):
             limits.check(rows)
             yield rows
 
 
-def _pages(list_pages: ListPages, prefix: str, page_size: int, workers: int) -> Iterator[list[ObjectRow]]:
+def _pages(list_pages: ListPages, prefix: str, page_size: int, workers: int, timer: Timer) -> Iterator[list[ObjectRow]]:
     begun = list_pages(prefix, page_size=page_size)
     number = 0
     try:
         while True:
-            started, worked = time.perf_counter(), time.thread_time()
+            started, worked = timer()
             page = next(begun, None)
             if page is None:
                 return
-            working = max(time.thread_time() - worked, _CLOCK_TICK)
-            waiting = time.perf_counter() - started - working
+            elapsed, working = timer()
+            working = max(working - worked, _CLOCK_TICK)
+            waiting = elapsed - started - working
             yield page.rows
             number += 1
             # Pages that come without waiting cannot come faster; they may be parts of one answer.

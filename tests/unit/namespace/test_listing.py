@@ -3,13 +3,14 @@ from __future__ import annotations
 import errno
 import threading
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pytest
 
 from tests.model.listed_store import ListedPage, ListedStore
 from vfsoverlay._namespace.crew import Crew
-from vfsoverlay._namespace.listing import Limits, list_objects
+from vfsoverlay._namespace.listing import Limits, Timer, list_objects
 from vfsoverlay.errors import ObjectTooLarge, TooManyObjects
 
 SHAPES = {
@@ -25,13 +26,15 @@ SHAPES = {
 }
 
 
-class Distant(ListedStore):
-    """Each page takes some milliseconds, as one from a network does."""
+def far() -> Timer:
+    """A timer by which every page is waited for."""
+    calls = count()
+    return lambda: (float(next(calls)), 0.0)
 
-    def list_pages(self, prefix: str, **how: Any) -> Iterator[ListedPage]:
-        for page in super().list_pages(prefix, **how):
-            threading.Event().wait(0.005)
-            yield page
+
+def near() -> tuple[float, float]:
+    """A timer by which nothing takes any time."""
+    return 0.0, 0.0
 
 
 def limits(max_objects: int = 10_000, max_object_size: int = 10) -> Limits:
@@ -52,11 +55,11 @@ def test_every_key_is_listed_once(shape: str, workers: int) -> None:
     assert len(store.requests) <= needed * 1.7 + 12
 
 
-@pytest.mark.parametrize(("count", "requests"), [(0, 1), (1, 1), (1000, 1), (1001, 2), (1999, 2)])
-def test_small_prefixes_cost_no_request_more_than_they_must(count: int, requests: int) -> None:
+@pytest.mark.parametrize(("number", "requests"), [(0, 1), (1, 1), (1000, 1), (1001, 2), (1999, 2)])
+def test_small_prefixes_cost_no_request_more_than_they_must(number: int, requests: int) -> None:
     """Up to a thousand keys are one LIST request, up to two thousand two."""
-    store = ListedStore([f"p/{i:05d}" for i in range(count)])
-    assert sum(map(len, list_objects(store.list_pages, "p/", limits(), workers=16))) == count
+    store = ListedStore([f"p/{i:05d}" for i in range(number)])
+    assert sum(map(len, list_objects(store.list_pages, "p/", limits(), workers=16, timer=far()))) == number
     assert store.requests == [("p/", "")] * requests
 
 
@@ -85,10 +88,10 @@ def test_idle_workers_take_over_a_part_of_the_listing() -> None:
 @pytest.mark.parametrize("workers", [1, 4])
 def test_one_object_too_many_ends_the_listing(workers: int) -> None:
     """TooManyObjects comes at object max_objects + 1, says how to go on, and hardly anything is listed after it."""
-    store = Distant([f"p/{i:05d}" for i in range(9_000)])
+    store = ListedStore([f"p/{i:05d}" for i in range(9_000)])
     most = limits(max_objects=5_000)
     with pytest.raises(TooManyObjects, match=r"5,000.*max_objects.*longer prefix.*lazy") as caught:
-        list(list_objects(store.list_pages, "p/", most, workers=workers, page_size=100))
+        list(list_objects(store.list_pages, "p/", most, workers=workers, page_size=100, timer=far()))
     assert caught.value.errno == errno.EFBIG
     assert most.objects == 5_001
     if workers == 1:
@@ -108,16 +111,16 @@ def test_a_small_limit_asks_for_no_more_than_it_needs() -> None:
 @pytest.mark.parametrize("workers", [1, 4])
 def test_an_object_too_large_is_named(workers: int) -> None:
     """ObjectTooLarge names the key and its size, and survives being told to a parent process."""
-    store = Distant({f"p/{i:04d}": 10 + (i == 3456) for i in range(4_000)})
+    store = ListedStore({f"p/{i:04d}": 10 + (i == 3456) for i in range(4_000)})
     with pytest.raises(ObjectTooLarge, match=r"'p/3456' has 11 bytes, more than 10.*max_object_size") as caught:
-        list(list_objects(store.list_pages, "p/", limits(), workers=workers, page_size=100))
+        list(list_objects(store.list_pages, "p/", limits(), workers=workers, page_size=100, timer=far()))
     assert (caught.value.errno, caught.value.key, caught.value.size) == (errno.EFBIG, "p/3456", 11)
 
 
 @pytest.mark.parametrize("page", [0, 1, 2, 30])
 def test_a_failure_of_the_store_ends_the_listing(page: int) -> None:
     """The store's error is raised as it is, whichever page it comes at, and no thread is left."""
-    store = Distant([f"p/{i:04d}" for i in range(4_000)])
+    store = ListedStore([f"p/{i:04d}" for i in range(4_000)])
     failure = PermissionError(errno.EACCES, "no")
     answered = 0
 
@@ -131,7 +134,7 @@ def test_a_failure_of_the_store_ends_the_listing(page: int) -> None:
 
     before = threading.active_count()
     with pytest.raises(PermissionError) as caught:
-        list(list_objects(list_pages, "p/", limits(), workers=4, page_size=100))
+        list(list_objects(list_pages, "p/", limits(), workers=4, page_size=100, timer=far()))
     assert caught.value is failure
     assert threading.active_count() == before
 
@@ -139,7 +142,7 @@ def test_a_failure_of_the_store_ends_the_listing(page: int) -> None:
 def test_an_abandoned_listing_leaves_no_thread() -> None:
     """Who stops taking pages stops the workers; every listing that was begun is closed."""
     closed = []
-    store = Distant([f"p/{i:04d}" for i in range(4_000)])
+    store = ListedStore([f"p/{i:04d}" for i in range(4_000)])
 
     def list_pages(prefix: str, **how: Any) -> Iterator[ListedPage]:
         try:
@@ -148,7 +151,7 @@ def test_an_abandoned_listing_leaves_no_thread() -> None:
             closed.append(prefix)
 
     before = threading.active_count()
-    pages = list_objects(list_pages, "p/", limits(), workers=4, page_size=100)
+    pages = list_objects(list_pages, "p/", limits(), workers=4, page_size=100, timer=far())
     for _ in range(5):
         next(pages)
     pages.close()  # type: ignore[attr-defined]  # it is a generator
@@ -164,7 +167,7 @@ def test_progress_is_told_after_each_page() -> None:
     assert told == [(2, 4), (4, 8), (5, 10)]
 
 
-class Reversed(Distant):
+class Reversed(ListedStore):
     """As directory buckets do, it lists in an order of its own."""
 
     def list_pages(self, prefix: str, *, start_after: str = "", **how: Any) -> Iterator[ListedPage]:
@@ -172,19 +175,23 @@ class Reversed(Distant):
         return (ListedPage(page.rows[::-1], page.prefixes) for page in pages[::-1])
 
 
-class IgnoresStartAfter(Distant):
+class IgnoresStartAfter(ListedStore):
     """As some servers do, it always begins at the beginning."""
 
     def list_pages(self, prefix: str, *, start_after: str = "", **how: Any) -> Iterator[ListedPage]:
         return super().list_pages(prefix, **how)
 
 
-@pytest.mark.parametrize("kind", [ListedStore, Distant, Reversed, IgnoresStartAfter])
+@pytest.mark.parametrize("kind", [ListedStore, Reversed, IgnoresStartAfter])
 def test_what_the_store_can_do_does_not_matter(kind: type[ListedStore]) -> None:
     """Stores that keep no order, or ignore start_after, are listed whole all the same, and counted right."""
     store = kind([f"p/{i:04d}" for i in range(300)], page_size=10)
     most = limits(max_objects=300)
-    keys = {row[0] for page in list_objects(store.list_pages, "p/", most, workers=4, page_size=10) for row in page}
+    keys = {
+        row[0]
+        for page in list_objects(store.list_pages, "p/", most, workers=4, page_size=10, timer=far())
+        for row in page
+    }
     assert keys == set(store.sizes)
     assert (most.objects, most.size) == (300, 300)
 
@@ -192,5 +199,5 @@ def test_what_the_store_can_do_does_not_matter(kind: type[ListedStore]) -> None:
 def test_pages_that_come_at_once_are_taken_one_after_the_other() -> None:
     """A store that has the whole listing in memory is not asked for it a second time."""
     store = ListedStore([f"p/{i:04d}" for i in range(1000)], page_size=10)
-    list(list_objects(store.list_pages, "p/", limits(), workers=16, page_size=10))
+    list(list_objects(store.list_pages, "p/", limits(), workers=16, page_size=10, timer=near))
     assert store.requests == [("p/", "")] * 100
