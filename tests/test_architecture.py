@@ -27,7 +27,7 @@ FLOORS = (
     ("_store", "_namespace", "_cache"),
     ("_vfs",),
     ("_patch", "_native"),
-    ("_children",),
+    ("_children", "_warming"),
     ("_api", "testing"),
     ("_parcel",),
     ("_child", "cli", "dask", "lightning", "pytest_plugin", "ray", "spark"),

@@ -7,6 +7,8 @@ because every room that needs the disk imports it. Nothing here may be looked up
 
 import _io
 import posix
+from posix import O_CLOEXEC, O_PATH
+from posixpath import normpath
 
 access = posix.access
 chdir = posix.chdir
@@ -76,3 +78,25 @@ def exists(path: str) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def absolute(path: str) -> str:
+    """*path* from the root on, as text: links and missing parts stay as they are."""
+    return normpath(path if path.startswith("/") else f"{getcwd()}/{path}")
+
+
+def realpath(path: str) -> str:
+    """*path* from the root on without symbolic links; what is missing at its end stays as it is.
+
+    The kernel itself says what a path leads to, by the link of an open descriptor below ``/proc``.
+    """
+    path = absolute(path)
+    try:
+        fd = open(path, O_PATH | O_CLOEXEC)
+    except OSError:
+        parent, _, name = path.rpartition("/")
+        return f"{realpath(parent or '/').rstrip('/')}/{name}" if name else path
+    try:
+        return readlink(f"/proc/self/fd/{fd}")
+    finally:
+        close(fd)

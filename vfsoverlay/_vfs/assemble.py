@@ -117,10 +117,10 @@ def _cache_directory(given: str | None, inherited: str, roots: list[str]) -> str
         # The parent found it good; a relative cache_dir means another directory here.
         return cache_directory.choose(inherited)
     wanted = given or os.environ.get(cache_directory.VARIABLE)
-    candidates = [wanted and os.path.abspath(wanted)]
+    candidates = [wanted and _real.absolute(wanted)]
     for root in roots:
         for candidate in candidates:
-            if candidate and f"{os.path.realpath(candidate)}/".startswith((f"{root}/", f"{os.path.realpath(root)}/")):
+            if candidate and f"{_real.realpath(candidate)}/".startswith((f"{root}/", f"{_real.realpath(root)}/")):
                 message = f"the cache directory lies below the mount point {root}; set cache_dir= to one outside"
                 raise OSError(errno.EINVAL, message, candidate)
     return cache_directory.choose(given)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 
 from vfsoverlay import _real
 
@@ -22,7 +21,7 @@ def choose(given: str | None) -> str:
     """
     wanted = given or os.environ.get(VARIABLE)
     if wanted:
-        path = os.path.abspath(os.path.expanduser(wanted))
+        path = _real.absolute(os.path.expanduser(wanted))
         _make_writable(path, f"set cache_dir= or ${VARIABLE} to a directory that can be written")
         return _resolved(path)
     failures = []
@@ -38,7 +37,10 @@ def choose(given: str | None) -> str:
 def _candidates() -> list[str]:
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     found = [os.path.join(home, "vfsoverlay")] if os.path.isabs(home) else []
-    return [*found, os.path.join(tempfile.gettempdir(), f"vfsoverlay-{_real.geteuid()}")]
+    # The places that tempfile would try; it would also write to each, and open files by patched names.
+    temporary = [os.environ.get("TMPDIR") or "/tmp", "/tmp", "/var/tmp"]
+    found += (os.path.join(place, f"vfsoverlay-{_real.geteuid()}") for place in dict.fromkeys(temporary))
+    return found
 
 
 def _try(path: str) -> OSError | None:
@@ -61,7 +63,7 @@ def _make_writable(path: str, advice: str) -> None:
 
 
 def _resolved(path: str) -> str:
-    return os.path.realpath(path)
+    return _real.realpath(path)
 
 
 def shadow_directory(cache_dir: str) -> str:

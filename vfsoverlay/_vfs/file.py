@@ -127,7 +127,7 @@ def _encoding(given: str | None) -> str | None:
     return given
 
 
-class LazyFile(io.FileIO):
+class LazyFile(_real.FileIO):
     """A raw file whose bytes arrive as they are read.
 
     It holds an ``O_PATH`` descriptor, through which no code can read holes as zeros: what bypasses

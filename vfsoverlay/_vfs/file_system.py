@@ -26,6 +26,9 @@ _FOREIGN = Foreign(None)
 _MAX_SHADOWED = 10_000
 
 
+_ODD = frozenset({"", ".", ".."})
+
+
 class FileSystem:
     """What this process sees in addition to its disk."""
 
@@ -81,7 +84,11 @@ class FileSystem:
         found = self.table.find(path)
         if found is None:
             return None
-        node = found[0].lookup(found[1])
+        try:
+            node = found[0].lookup(found[1])
+        except OSError:
+            # The long way meets it again, and names the path.
+            return None
         return None if node is None else (*found, node)
 
     def _may_lead(self, text: str) -> bool:
@@ -112,18 +119,22 @@ class FileSystem:
         text = path if isinstance(path, str) else os.fsdecode(path)
         if not text or "\0" in text:
             return None
-        if dir_fd is None and not self.shadowed and text not in self.table.ancestors and self._plainly_missing(text):
+        if dir_fd is None and self.plainly_missing(text):
             return None
         place = self._walk(text, path, dir_fd, follow=follow, entry=entry)
         return None if place == _FOREIGN else place
 
-    def _plainly_missing(self, text: str) -> bool:
-        if text[-1] == "/" or text.endswith(("/.", "/..")) or self._may_lead(text):
+    def plainly_missing(self, text: str) -> bool:
+        """Whether the kernel's word that *text* is missing can be taken: its parent is on disk, and it is no link."""
+        head, _, name = text.rpartition("/")
+        if name in _ODD or name in self.table.names or self.shadowed or (self.cwd is not None and text[0] != "/"):
             return False
         try:
             _real.readlink(text)
         except OSError:
-            return _real.exists(text.rpartition("/")[0] or ("/" if text[0] == "/" else "."))
+            return _real.exists(head or ("/" if text[0] == "/" else "."))
+        except ValueError:
+            return True
         return False
 
     def _start(self, dir_fd: int | None) -> tuple[str, bool]:
@@ -159,13 +170,13 @@ class FileSystem:
                 return _real.readlink(f"/proc/self/fd/{path}")
             except OSError:
                 return ""
-        text = path if isinstance(path, str) else os.fsdecode(path)
+        text = path if isinstance(path, str) else os.fsdecode(bytes(path))
         if text in self.table.ancestors:
             return text
         # Without links in it, only the last component tells whether a parent can be meant.
         last = text.rstrip("/").rpartition("/")[2]
         if last in ("", ".", "..") or any(parent.endswith("/" + last) for parent in self.table.ancestors):
-            return os.path.realpath(text)
+            return _real.realpath(text)
         return ""
 
     # --- descriptors
@@ -179,9 +190,19 @@ class FileSystem:
 
     def open_file(self, place: Location, node: FileNode, flags: int) -> int:
         """A descriptor of the complete data of the file at *place*; errors name the caller's spelling."""
-        assert place.point is not None  # a file is always below a mount
+        point = place.point
+        if point is None:
+            raise place.error(errno.EISDIR)
         try:
-            fd = self._open_current(place.point, place.path, node)
+            try:
+                fd = point.open_complete(place.path, node)
+            except StaleObject:
+                newer = point.reopened(place.path, node)
+                if newer is None:
+                    raise
+                # The descriptor is of the newer version, and fstat must say so.
+                place = place._replace(node=newer)
+                fd = point.open_complete(place.path, newer)
         except OSError as error:
             if error.filename is None:
                 error.filename = place.spelled
@@ -193,16 +214,6 @@ class FileSystem:
             fcntl.fcntl(fd, fcntl.F_SETFL, flags & (os.O_NONBLOCK | os.O_APPEND))
         self.descriptors.add(fd, place)
         return fd
-
-    def _open_current(self, point: MountPoint, path: str, node: FileNode) -> int:
-        """A readable descriptor of the version that *node* names, or of a newer one where the mount turns to it."""
-        try:
-            return point.open_complete(path, node)
-        except StaleObject:
-            newer = point.reopened(path, node)
-            if newer is None:
-                raise
-        return point.open_complete(path, newer)
 
     def shadow(self, place: Location) -> str:
         """The empty real directory that stands in for *place* where the kernel wants one."""

@@ -344,5 +344,5 @@ class MountPoint:
 
 def roots_of(root_dir: str) -> tuple[str, ...]:
     parent, _, name = root_dir.rpartition("/")
-    resolved = os.path.realpath(parent or "/").rstrip("/") + "/" + name
+    resolved = _real.realpath(parent or "/").rstrip("/") + "/" + name
     return (root_dir,) if resolved == root_dir else (root_dir, resolved)
