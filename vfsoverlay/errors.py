@@ -11,6 +11,7 @@
             ├── ObjectArchived          also a PermissionError (EACCES)
             ├── StaleObject             ESTALE: the object changed or went away after it was listed
             ├── StoreUnavailable        EIO: the store kept failing until retries were used up
+            │   └── ObjectDamaged           the bytes that came do not have the store's own checksum
             └── StoreTimeout            also a TimeoutError (ETIMEDOUT): the deadline passed
 
 Plain absence, wrong kinds and refused writes are plain OSErrors (FileNotFoundError,
@@ -25,6 +26,7 @@ __all__ = [
     "CannotAccessSource",
     "MountError",
     "ObjectArchived",
+    "ObjectDamaged",
     "ObjectTooLarge",
     "ReadError",
     "StaleObject",
@@ -100,6 +102,10 @@ class StaleObject(ReadError):
 
 class StoreUnavailable(ReadError):
     """The store failed on every attempt (EIO); says how many and the last request id."""
+
+
+class ObjectDamaged(StoreUnavailable):
+    """The bytes of a whole object do not have the checksum the store sent with them (EIO); none may be kept."""
 
 
 class StoreTimeout(ReadError, TimeoutError):

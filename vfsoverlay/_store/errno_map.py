@@ -11,6 +11,7 @@ from vfsoverlay.errors import (
     AccessDenied,
     CannotAccessSource,
     ObjectArchived,
+    ObjectDamaged,
     StaleObject,
     StoreTimeout,
     StoreUnavailable,
@@ -95,7 +96,7 @@ MEANINGS: Final[dict[Kind, Meaning]] = {
     Kind.CORRUPT: Meaning(
         StoreUnavailable, errno.EIO, "failed", True, "the bytes were damaged on the way or in the store"
     ),
-    Kind.DAMAGED: Meaning(StoreUnavailable, errno.EIO, "failed", False, "read it again"),
+    Kind.DAMAGED: Meaning(ObjectDamaged, errno.EIO, "failed", False, "read it again"),
     Kind.NETWORK: Meaning(StoreUnavailable, errno.EIO, "unreachable", True, "check the network, then try again"),
     Kind.UNREACHABLE: Meaning(
         StoreUnavailable, errno.EIO, "unreachable", True, "check endpoint_url, region, DNS and proxy settings"

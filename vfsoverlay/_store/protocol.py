@@ -47,6 +47,9 @@ class ObjectStore(Protocol):
 
         Retries resume behind the last byte that *sink* took. The answer's ETag, total size and
         range are checked; another version raises ``StaleObject``. Never called for an empty range.
+
+        What *sink* took before another exception is right and may be kept; after ``ObjectDamaged``
+        (a whole object without its checksum, whose last piece is held back) it may not.
         """
 
     def after_fork(self) -> None:

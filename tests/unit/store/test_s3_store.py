@@ -203,7 +203,7 @@ def test_checksum_of_a_whole_object_is_verified(server: S3Server, opened: Opener
         assert one.metrics.snapshot()["retries"] == 1
         return
     taken: list[bytes] = []
-    with pytest.raises(errors.StoreUnavailable, match=name):
+    with pytest.raises(errors.ObjectDamaged, match=name):
         one.store.read_range(info, 0, size, lambda piece: taken.append(bytes(piece)))
     assert len(b"".join(taken)) < size
 
