@@ -124,7 +124,7 @@ def _chdir(path: Any) -> Any:
             os.getcwdb(),
             sorted(os.listdir()),
             os.path.abspath("x"),
-            os.stat(".") == os.stat(os.getcwd()),
+            os.stat(".")[:7] == os.stat(os.getcwd())[:7],
         )
     finally:
         os.chdir(before)
@@ -209,7 +209,7 @@ def _descriptor(path: Any, flags: int, **kwargs: Any) -> Any:
         else:
             data = sorted(os.listdir(fd)) if stat.S_ISDIR(status.st_mode) else os.pread(fd, 1000, 0)
         shown = fcntl.fcntl(fd, fcntl.F_GETFL) & (os.O_ACCMODE | os.O_APPEND | os.O_NONBLOCK | os.O_PATH)
-        return status, os.stat(fd) == status, data, shown, os.get_inheritable(fd)
+        return status, os.stat(fd)[:7] == status[:7], data, shown, os.get_inheritable(fd)
     finally:
         os.close(fd)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import shutil
 import stat
 import sys
@@ -18,8 +19,10 @@ from tests.differential.calls import CHANGES, PAIRS, READS
 from tests.differential.cases import Case, every_call, random_calls, relative_calls
 from tests.differential.worlds import LAYOUTS, MTIME, World, can_bind, kernel_world, overlay_world
 
-#: Random calls in each layout; thousands by VFSOVERLAY_DIFFERENTIAL (the variable's prefix is cleared for tests).
-RANDOM_CALLS = int(os.environ.get("DIFFERENTIAL_CALLS", "1500"))
+#: Random calls in each layout.
+RANDOM_CALLS = int(os.environ.get("DIFFERENTIAL_CALLS", "400"))
+#: Of the tables of calls and paths, one in so many; each run takes others. DIFFERENTIAL_CALLS runs all of them.
+SAMPLE = 1 if "DIFFERENTIAL_CALLS" in os.environ else 60
 SEED = int(os.environ.get("DIFFERENTIAL_SEED", "0")) or int.from_bytes(os.urandom(4), "little")
 
 ALL_CALLS = {**READS, **CHANGES, **PAIRS}
@@ -57,6 +60,8 @@ def plain(value: Any, world: World) -> Any:
             plain(value.filename2, world),
             plain(value.args, world),
         )
+    if isinstance(value, RecursionError):
+        return "RecursionError"  # its message depends on where the recursion ended
     if isinstance(value, BaseException):
         return (type(value).__name__, plain(str(value), world))
     return value
@@ -120,6 +125,11 @@ def report(found: list[str]) -> str:
     return f"seed {SEED}, {len(found)} differences, {calls.most_common(200)}\n" + "\n".join(found[:60])
 
 
+def sampled(cases: Iterable[Case]) -> list[Case]:
+    dice = random.Random(SEED)
+    return [case for case in cases if dice.random() < 1 / SAMPLE]
+
+
 @pytest.fixture
 def scratch(tmp_path: Path) -> Path:
     if not sys.platform.startswith("linux") or not can_bind(tmp_path):
@@ -130,14 +140,14 @@ def scratch(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_call_on_every_kind_of_path(layout: str, scratch: Path) -> None:
     """Each call gives the same value, or the same class, errno, message and filenames, as on a kernel's read-only mount."""
-    found = list(differences(every_call(), scratch, layout))
+    found = list(differences(sampled(every_call()), scratch, layout))
     assert not found, report(found)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_call_from_every_directory(layout: str, scratch: Path) -> None:
     """Relative paths mean the same from working directories and directory descriptors in, above and beside a mount."""
-    found = list(differences(relative_calls(), scratch, layout))
+    found = list(differences(sampled(relative_calls()), scratch, layout))
     assert not found, report(found)
 
 

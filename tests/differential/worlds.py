@@ -91,7 +91,7 @@ class World(NamedTuple):
         found = []
         for folder in (self.base, f"{self.base}/side", f"{self.base}/top"):
             try:
-                names = sorted(set(_real.listdir(folder)) - {"data"})
+                names = sorted(set(_real.listdir(folder)) - self._mounted_in(folder))
             except OSError:
                 continue
             found.append((folder, _real.stat(folder).st_mode, names))
@@ -101,6 +101,13 @@ class World(NamedTuple):
                 exact = (status.st_mode, status.st_mtime_ns, status.st_size) if kind == stat.S_IFREG else kind
                 found.append((name, exact, _real.readlink(f"{folder}/{name}") if kind == stat.S_IFLNK else ""))
         return found
+
+    def _mounted_in(self, folder: str) -> set[str]:
+        """Names in *folder* that mounts, and not calls, may have brought."""
+        names = {f"{self.base}/top": {"data"}, self.base: {"top"}}
+        if self.layout == "two":
+            names[f"{self.base}/side"] = {"second"}
+        return names.get(folder, set())
 
     def leak(self) -> bool:
         """Whether something came to be on disk where only the mount is; removes it."""
@@ -118,7 +125,7 @@ class World(NamedTuple):
             return
         for folder, mode, names in [entry for entry in wanted if entry[0].startswith("/")]:
             os.chmod(folder, stat.S_IMODE(mode))
-            for name in set(_real.listdir(folder)) - set(names) - {"data", "top"}:
+            for name in set(_real.listdir(folder)) - set(names) - self._mounted_in(folder):
                 _remove(f"{folder}/{name}")
         self.build()
         now = self.signature()

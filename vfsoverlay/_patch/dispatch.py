@@ -128,12 +128,25 @@ def locate(
     try:
         place = answer(STATE.files.resolve, path, dir_fd=dir_fd, follow=follow, entry=entry, creates=creates)
     except OSError as error:
-        return Failed(error)
+        return _failed(error, path)
     return None if type(place) is Foreign and place.path is None else place
+
+
+def quickly_located(path: str) -> Location | None:
+    """The location of an existing *path* of ours in its plainest spelling; None: ``locate`` decides."""
+    if INSIDE.active:
+        return None
+    known = STATE.files.known(path)
+    if known is None or path[-1] == "/":
+        return None
+    point, rest, node = known
+    return Location(point, rest, node, False, node.name, path, path)
 
 
 def found_after_all(path: Any, dir_fd: Any = None, *, follow: bool = True, entry: bool = False) -> Place | None:
     """Ours after all, where the kernel found nothing under *path*: through a link, or a parent of a mount point."""
+    if path.__class__ is str and dir_fd is None and STATE.files.plainly_missing(path):
+        return None
     if isinstance(path, (bytearray, memoryview)):
         path = bytes(path)
     if INSIDE.active or not isinstance(path, (str, bytes)) or not (dir_fd is None or isinstance(dir_fd, int)):
@@ -141,7 +154,14 @@ def found_after_all(path: Any, dir_fd: Any = None, *, follow: bool = True, entry
     try:
         return answer(STATE.files.retry, path, dir_fd=dir_fd, follow=follow, entry=entry)
     except OSError as error:
-        return Failed(error)
+        return _failed(error, path)
+
+
+def _failed(error: OSError, path: Any) -> Failed:
+    """*error* of a look-up, which names the path as the caller spelled it."""
+    if error.filename is None:
+        error.filename = path
+    return Failed(error)
 
 
 def answer(call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from vfsoverlay import _real
-from vfsoverlay._patch.dispatch import STATE, answer, found_after_all, locate, text_of, trimmed
+from vfsoverlay._patch.dispatch import STATE, answer, found_after_all, locate, quickly_located, text_of, trimmed
 from vfsoverlay._patch.patch_os import creates_elsewhere
 from vfsoverlay._patch.replacement import Replacement
 from vfsoverlay._vfs.file import open_stream
@@ -47,6 +47,8 @@ class Open(Replacement):
                     raise
         try:
             path = file if type(file) is int else text_of(file)
+            if place is None and path.__class__ is str and mode in _READING:
+                place = quickly_located(path)
             if place is None and not isinstance(path, int):
                 follow = not isinstance(mode, str) or "x" not in mode
                 place = locate(path, follow=follow, creates=mode not in _READING)

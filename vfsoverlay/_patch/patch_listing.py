@@ -19,6 +19,8 @@ class Listdir(Replacement):
 
     def __call__(self, path: Any = None) -> Any:
         place = None
+        if path.__class__ is not str:
+            path = text_of(path)
         if (
             path.__class__ is str
             and _state.needle not in path
@@ -32,7 +34,7 @@ class Listdir(Replacement):
                 if place is None:
                     raise
         try:
-            text = text_of(path)
+            text = path
 
             def ours(place: Location) -> Any:
                 found = operations.names(place, _state.files.table)
@@ -58,6 +60,8 @@ class Scandir(Replacement):
 
     def __call__(self, path: Any = None) -> Any:
         place = None
+        if path.__class__ is not str:
+            path = text_of(path)
         if (
             path.__class__ is str
             and _state.needle not in path
@@ -71,7 +75,7 @@ class Scandir(Replacement):
                 if place is None:
                     raise
         try:
-            text = text_of(path)
+            text = path
 
             def ours(place: Location) -> Any:
                 return EntryIterator(operations.scan(place, _state.files.table, "." if text is None else text))

@@ -25,10 +25,14 @@ class Stat(Replacement):
 
     def __call__(self, path: Any, *, dir_fd: Any = None, follow_symlinks: Any = True) -> Any:
         place: Any = None
+        if path.__class__ is not str:
+            path = text_of(path)
         if path.__class__ is str and dir_fd is None:
             if _state.needle not in path and (_state.quiet or _state.foreign_name(path)):
                 try:
-                    status = self.real(path) if follow_symlinks else self.real(path, follow_symlinks=False)
+                    if follow_symlinks and not _state.shadowed:
+                        return self.real(path)
+                    status = self.real(path, follow_symlinks=follow_symlinks)
                 except FileNotFoundError:
                     place = found_after_all(path, follow=bool(follow_symlinks))
                     if place is None:
@@ -43,7 +47,7 @@ class Stat(Replacement):
         try:
             return reach(
                 lambda path: self.real(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks),
-                text_of(path),
+                path,
                 operations.status,
                 dir_fd=dir_fd,
                 follow=bool(follow_symlinks),
@@ -58,6 +62,8 @@ class Lstat(Replacement):
 
     def __call__(self, path: Any, *, dir_fd: Any = None) -> Any:
         place: Any = None
+        if path.__class__ is not str:
+            path = text_of(path)
         if path.__class__ is str and dir_fd is None:
             if _state.needle not in path and (_state.quiet or _state.foreign_name(path)):
                 try:
@@ -78,7 +84,7 @@ class Lstat(Replacement):
                 return self.real(path, dir_fd=dir_fd)
             return reach(
                 lambda path: self.real(path, dir_fd=dir_fd),
-                text_of(path),
+                path,
                 operations.status,
                 dir_fd=dir_fd,
                 follow=False,
@@ -100,18 +106,20 @@ class Access(Replacement):
         effective_ids: Any = False,
         follow_symlinks: Any = True,
     ) -> Any:
-        def real(path: Any) -> Any:
-            return self.real(path, mode, dir_fd=dir_fd, effective_ids=effective_ids, follow_symlinks=follow_symlinks)
-
         if (
             path.__class__ is str
             and _state.needle not in path
             and dir_fd is None
             and (_state.quiet or _state.foreign_text(path))
+            and follow_symlinks
+            and not effective_ids
+            and self.real(path, mode)
         ):
-            if real(path):
-                return True
-            return self._after_all(path, mode, dir_fd, real, follow=bool(follow_symlinks))
+            return True
+
+        def real(path: Any) -> Any:
+            return self.real(path, mode, dir_fd=dir_fd, effective_ids=effective_ids, follow_symlinks=follow_symlinks)
+
         try:
             if isinstance(path, int):
                 return real(path)

@@ -27,7 +27,7 @@ def _surely_foreign(path: Any) -> bool:
 
 def _has_nul(path: Any) -> bool:
     """Whether the real call will refuse *path* before anything else; so it does what is no path at all."""
-    if isinstance(path, (str, bytes)):
+    if isinstance(path, (str, bytes, bytearray)):
         return ("\0" if isinstance(path, str) else b"\0") in path  # type: ignore[operator]
     return True
 
@@ -101,6 +101,8 @@ class Rename(Replacement):
             if event:
                 sys.audit("os.rename", source, target, *_numbers(src_dir_fd, dst_dir_fd))
             _check_parents(places, (source, target), (src_dir_fd, dst_dir_fd))
+            if all(isinstance(place, Location) and place.is_root for place in places) and places[0][0] is places[1][0]:
+                return None  # two names of one thing: nothing is to be done
             kinds = _kind(source, places[0], src_dir_fd), _kind(target, places[1], dst_dir_fd)
             ends = [place or Foreign(None) for place in places]
             return answer(refusals.rename, *ends, (source, target), kinds)
@@ -118,7 +120,7 @@ def _check_parents(places: tuple[Any, Any], spelled: tuple[Any, Any], descriptor
 
 
 def _check_real_parent(path: Any, dir_fd: Any, spelled: tuple[Any, Any]) -> None:
-    text = os.fsdecode(path) if isinstance(path, (str, bytes)) else path
+    text = path if isinstance(path, str) else os.fsdecode(bytes(path))
     head = text.rstrip("/").rpartition("/")[0]
     try:
         # A slash behind it: the parent must be a directory, and so must "" be there.

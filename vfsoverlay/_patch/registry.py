@@ -11,7 +11,7 @@ from vfsoverlay._patch.patched_names import PATCHED_NAMES
 from vfsoverlay._patch.replacement import Replacement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 
 class Registry:
@@ -45,10 +45,8 @@ class Registry:
                     replacement = row.replacement(original, f"{row.modules[0]}:{row.name}")
                     self._replacements[id(original)] = replacement
                 setattr(module, row.name, replacement)
-        for holder, name, value in _references():
-            known = self._replacements.get(id(value))
-            if known is not None:
-                _put(holder, name, known)
+        for holder, name, value in list(_references(self._replacements)):
+            _put(holder, name, self._replacements[id(value)])
 
     def _succeed(self, watcher: Any, row: PatchedName) -> None:
         """What only watched for mounts, in a child, becomes the real thing or gives way to it."""
@@ -64,9 +62,8 @@ class Registry:
         from now on, because no path is ours any more.
         """
         ours = {id(replacement): replacement.real for replacement in self._replacements.values()}
-        for holder, name, value in _references():
-            if id(value) in ours:
-                _put(holder, name, ours[id(value)])
+        for holder, name, value in list(_references(ours)):
+            _put(holder, name, ours[id(value)])
         self._replacements, self._watchers = {}, []
 
 
@@ -89,11 +86,13 @@ def _put(holder: Any, name: Any, value: Any) -> None:
         setattr(holder, name, value)
 
 
-def _references() -> Iterator[tuple[Any, Any, Any]]:
-    """Every place in loaded modules that may hold a replaced function: globals, class attributes, defaults.
+def _references(wanted: Mapping[int, Any]) -> Iterator[tuple[Any, Any, Any]]:
+    """Every place in loaded modules that holds one of the *wanted* objects: globals, class attributes, defaults.
 
     Our own modules keep the originals: ``_real`` is how the floors below reach the disk.
     """
+    # A class or function is in the globals of many modules.
+    seen: set[int] = set()
     for module_name, module in list(sys.modules.items()):
         if module_name.partition(".")[0] == "vfsoverlay":
             continue
@@ -103,30 +102,38 @@ def _references() -> Iterator[tuple[Any, Any, Any]]:
             # Something that is no module sits in sys.modules.
             continue
         for name, value in list(names.items()):
-            kind = type(value)
-            yield names, name, value
-            if kind is type or (isinstance(value, type) and value.__module__ == module_name):
-                yield from _class_references(value)
-            elif kind is _FUNCTION:
-                yield from _defaults(value)
+            identity = id(value)
+            if identity in wanted:
+                yield names, name, value
+            elif identity not in seen:
+                kind = type(value)
+                if kind is _FUNCTION:
+                    seen.add(identity)
+                    yield from _defaults(value, wanted)
+                elif kind is type or issubclass(kind, type):
+                    seen.add(identity)
+                    yield from _class_references(value, wanted)
 
 
 _FUNCTION = type(lambda: None)
 
 
-def _class_references(owner: type) -> Iterator[tuple[Any, Any, Any]]:
-    for name, value in list(vars(owner).items()):
+def _class_references(owner: type, wanted: Mapping[int, Any]) -> Iterator[tuple[Any, Any, Any]]:
+    for name, value in list(type.__dict__["__dict__"].__get__(owner).items()):
         kind = type(value)
-        if kind is staticmethod:
-            yield owner, name, value.__func__
-        elif kind is _FUNCTION:
-            yield from _defaults(value)
-        elif name[:2] != "__":
+        if kind is _FUNCTION:
+            if value.__defaults__ or value.__kwdefaults__:
+                yield from _defaults(value, wanted)
+        elif id(value) in wanted:
             yield owner, name, value
+        elif kind is staticmethod and id(value.__func__) in wanted:
+            yield owner, name, value.__func__
 
 
-def _defaults(function: Any) -> Iterator[tuple[Any, Any, Any]]:
+def _defaults(function: Any, wanted: Mapping[int, Any]) -> Iterator[tuple[Any, Any, Any]]:
     for position, value in enumerate(function.__defaults__ or ()):
-        yield function, position, value
+        if id(value) in wanted:
+            yield function, position, value
     for name, value in (function.__kwdefaults__ or {}).items():
-        yield function.__kwdefaults__, name, value
+        if id(value) in wanted:
+            yield function.__kwdefaults__, name, value

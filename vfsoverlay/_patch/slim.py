@@ -13,18 +13,17 @@ Nothing here may import what a bare interpreter has not loaded.
 from __future__ import annotations
 
 import os
-import posix
 import sys
 from _thread import RLock, get_ident
 
+# Before anything is replaced: what it holds must be the originals.
+from vfsoverlay import _real
 from vfsoverlay._patch.replacement import Replacement
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
-
-_readlink, _stat, _getcwd = posix.readlink, posix.stat, posix.getcwd
 
 _NOTHING = object()
 
@@ -58,7 +57,7 @@ class Watch:
         # The last component of a mount point is in every path that leads there, even relative to a directory above.
         self._names = tuple({place.rpartition("/")[2] for place in places})
         self._ancestors = frozenset(parent for place in places for parent in _parents(place))
-        self._shadowing = any(map(_exists, places))
+        self._shadowing = any(map(_real.exists, places))
         self._build = build
         self.needle = self._names[0] if len(self._names) == 1 and not self._shadowing else ""
 
@@ -112,7 +111,7 @@ class Watch:
     def _is_near(self, text: str, *, walk: bool = False) -> bool:
         if text[0] != "/":
             try:
-                text = f"{_getcwd()}/{text}"
+                text = f"{_real.getcwd()}/{text}"
             except OSError:
                 return False
         if "/.." in text:
@@ -307,7 +306,7 @@ def _parents(path: str) -> Iterable[str]:
 
 def _of_descriptor(fd: int) -> str:
     try:
-        return _readlink(f"/proc/self/fd/{fd}")
+        return _real.readlink(f"/proc/self/fd/{fd}")
     except OSError:
         return ""
 
@@ -315,20 +314,12 @@ def _of_descriptor(fd: int) -> str:
 def _plainly_missing(text: str) -> bool:
     """Whether the parent of *text* is on disk and *text* is no dangling link: nothing of ours is meant then."""
     try:
-        _readlink(text)
+        _real.readlink(text)
     except OSError:
         pass
     else:
         return False
-    return _exists(text.rstrip("/").rpartition("/")[0] or ("/" if text[0] == "/" else "."))
-
-
-def _exists(path: str) -> bool:
-    try:
-        _stat(path)
-    except (OSError, ValueError):
-        return False
-    return True
+    return _real.exists(text.rstrip("/").rpartition("/")[0] or ("/" if text[0] == "/" else "."))
 
 
 os.register_at_fork(
