@@ -58,7 +58,9 @@ def test_a_full_disk_never_fails_a_read(tiny_disk: Path, size: int) -> None:
     assert reads(cache, source, oid)
     with pytest.raises(OSError, match=r"no space left for the .* bytes of a in the cache") as caught:
         cache.complete(oid, source.reader(oid))
-    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tiny_disk / "cache"))
+    # The file name is the caller's to give.
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, None)
+    assert str(tiny_disk / "cache") in caught.value.strerror
     (tiny_disk / "ballast").unlink()
     assert reads(cache, source, oid)
     assert cache.check().is_clean

@@ -270,10 +270,11 @@ class BlockCache:
 
     def _no_space(self, object_id: ObjectId) -> OSError:
         msg = (
-            f"no space left for the {object_id.size} bytes of {object_id.key} in the cache; "
+            f"no space left for the {object_id.size} bytes of {object_id.key} in the cache {self.directory}; "
             "free some, or set cache_dir or cache_size"
         )
-        return OSError(errno.ENOSPC, msg, self.directory)
+        # Without a file name: the caller's own spelling of the path belongs there.
+        return OSError(errno.ENOSPC, msg)
 
 
 def _is_small(object_id: ObjectId) -> bool:
