@@ -51,6 +51,7 @@ class BlockCache:
         deadline: Seconds to wait for another process that fetches the wanted bytes.
         promotion: Whether many random reads of one object may end in fetching it whole.
         boot: The identity of this boot; None: ask the kernel.
+        kind_of_locks: How processes exclude each other; None: the best that the directory's file system has.
 
     Raises:
         OSError: The directory cannot be used; names it.
@@ -67,10 +68,11 @@ class BlockCache:
         deadline: float = 120.0,
         promotion: bool = True,
         boot: bytes | None = None,
+        kind_of_locks: locks.Locks | None = None,
     ) -> None:
         self.layout = layout.Layout(directory)
         self.layout.prepare()
-        self._locks = locks.probe(self.layout.locks)
+        self._locks = kind_of_locks or locks.probe(self.layout.locks)
         self._metrics = metrics or Metrics()
         self._deadline = deadline
         self._promotion = promotion

@@ -42,7 +42,7 @@ class Budget:
     """
 
     __slots__ = (
-        "_directory", "_evictor", "_hopeless_until", "_ledger", "_mutex", "_pending", "_seen", "_step",
+        "_directory", "_evictor", "_hopeless_until", "_in_flight", "_ledger", "_mutex", "_pending", "_seen", "_step",
         "cache_size", "min_free",
     )  # fmt: skip
 
@@ -59,11 +59,12 @@ class Budget:
         self._evictor = evictor
         self._step = max(4096, min(_LARGEST_STEP, self.cache_size // 64))
         self._pending = 0
+        self._in_flight = 0
         self._hopeless_until = 0.0
         self._mutex = threading.Lock()
 
     def reserve(self, wanted: int) -> None:
-        """Count *wanted* bytes as written; evict if that is too much.
+        """Count *wanted* bytes as written, evicting if that is too much; ``settle`` them when they are.
 
         Raises:
             DiskFull: They do not fit, and nothing may go that would make room; nothing was counted.
@@ -74,16 +75,20 @@ class Budget:
             if time.monotonic() < self._hopeless_until:
                 raise DiskFull
             self._pending += wanted
+            self._in_flight += wanted
             if self._seen + self._pending <= self.cache_size and self._pending < self._step:
                 return
         balance = self.flush()
         stale = abs(time.time() - balance.counted_at) > _COUNT_AGAIN
-        if stale or self._short(balance.total) > 0:
-            self._make_room(wanted)
+        if (stale or self._short(balance.total) > 0) and not self._make_room():
+            self.settle(wanted, unwritten=wanted)
+            self._hopeless_until = time.monotonic() + _HOPELESS
+            raise DiskFull
 
-    def give_back(self, unwritten: int) -> None:
-        """Bytes that were reserved were not written after all."""
+    def settle(self, reserved: int, *, unwritten: int = 0) -> None:
+        """Of *reserved* bytes, all but *unwritten* are on disk now."""
         with self._mutex:
+            self._in_flight -= reserved
             self._pending -= unwritten
 
     def flush(self) -> Balance:
@@ -101,25 +106,23 @@ class Budget:
     def after_fork(self) -> None:
         """In the child: the parent reports what it wrote."""
         self._mutex = threading.Lock()
-        self._pending = 0
+        self._pending = self._in_flight = 0
 
-    def _make_room(self, wanted: int) -> None:
+    def _make_room(self) -> bool:
         def excess(on_disk: int) -> int:
-            # What is wanted is not on disk yet, but will be.
-            short = self._short(on_disk + wanted)
+            # What is reserved is not on disk yet, but will be.
+            short = self._short(on_disk + self._in_flight)
             return int(short + self.cache_size * (1 - _LOW_WATER)) if short > 0 else 0
 
         self._evictor.run(excess, self._counted)
-        balance = self._ledger.add(wanted)
-        self._seen = balance.total
-        if self._short(balance.total) > 0:
-            self._seen = self._ledger.add(-wanted).total
-            self._hopeless_until = time.monotonic() + _HOPELESS
-            raise DiskFull
+        return self._short(self._seen) <= 0
 
-    def _counted(self, total: int) -> None:
-        self._ledger.set(total)
-        self._seen = total
+    def _counted(self, on_disk: int) -> None:
+        with self._mutex:
+            # Reserved bytes that are half written count twice until the next count: too much is safe.
+            self._seen = on_disk + self._in_flight
+            self._pending = 0
+            self._ledger.set(self._seen)
 
     def _short(self, total: int) -> int:
         disk = _real.statvfs(self._directory)

@@ -62,10 +62,14 @@ class Fetcher:
         ticket = Ticket()
         most = self._blocks_of_get(file)
         try:
-            while (claim := file.claim(0, file.blocks, most)) is not None:
+            while not ticket.cancelled and (claim := file.claim(0, file.blocks, most)) is not None:
                 self._recruit(file, read_range, purpose, most, ticket)
-                self.fetch(file, claim, read_range, purpose, ticket)
-            # What is left is under way elsewhere; what failed there is tried here, and raises here.
+                # Under a ticket of its own: a helper's failure ends the helpers, and is raised below.
+                self.fetch(file, claim, read_range, purpose, Ticket())
+            if ticket.failure is not None:
+                # Not tried again here: the store has used up its retries.
+                raise ticket.failure
+            # What is left is under way elsewhere.
             file.ensure(0, file.blocks, read_range, purpose, deadline, most=most)
         finally:
             ticket.cancelled = True
@@ -99,8 +103,11 @@ class Fetcher:
     def _quietly(self, file: ObjectFile, claim: Claim, read_range: ReadRange, purpose: Purpose, ticket: Ticket) -> bool:
         try:
             self.fetch(file, claim, read_range, purpose, ticket)
-        except (OSError, DiskFull, Abandoned):
+        except Abandoned:
+            return False
+        except (OSError, DiskFull) as error:
             # The claim is free again: a reader who needs these blocks fetches them itself, and meets the failure.
+            ticket.failure = error
             ticket.cancelled = True
             return False
         return True

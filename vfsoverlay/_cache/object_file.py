@@ -41,10 +41,12 @@ class Abandoned(Exception):  # noqa: N818 - a condition that never leaves this r
 class Ticket:
     """Lets the one who started a fetch call it off; shared by all fetches of one purpose."""
 
-    __slots__ = ("cancelled",)
+    __slots__ = ("cancelled", "failure")
 
     def __init__(self) -> None:
         self.cancelled = False
+        self.failure: OSError | DiskFull | None = None
+        """Why a background fetch under this ticket ended, if one failed."""
 
 
 class Claim:
@@ -290,7 +292,7 @@ class ObjectFile:
             try:
                 read_range(start, stop, sink, purpose)
             finally:
-                self._budget.give_back(stop - sink.offset)
+                self._budget.settle(stop - start, unwritten=stop - sink.offset)
             if sink.error is None:
                 check_length("a range", sink.given, stop - start)
                 return

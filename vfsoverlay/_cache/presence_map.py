@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from zlib import crc32
 
 from vfsoverlay import _real
-from vfsoverlay._cache import blocks
+from vfsoverlay._cache import blocks, layout
 from vfsoverlay._cache.read_range import write_all
 
 #: States of a block. Any other byte, as damage leaves it, is taken for MISSING.
@@ -83,7 +83,9 @@ class PresenceMap:
     def create(cls, path: str, header: Header) -> PresenceMap:
         """Make the map file *path* with every block missing; the caller holds the object's lock."""
         temporary = path + ".tmp"
-        fd = _real.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        # What a killed maker left.
+        layout.unlink(temporary)
+        fd = _real.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             write_all(fd, header.packed() + bytes(_WAITED.size + 5 * blocks.count(header.size, header.block_size)), 0)
             _real.rename(temporary, path)

@@ -107,12 +107,20 @@ class SmallObjects:
     def _fetch(self, object_id: ObjectId, stem: str, read_range: ReadRange, purpose: Purpose) -> Record:
         on_disk = -(-object_id.size // 4096) * 4096
         self._budget.reserve(on_disk)
+        unwritten = on_disk
+        try:
+            record = self._fetch_with_room(object_id, stem, read_range, purpose)
+            unwritten = 0
+            return record
+        finally:
+            self._budget.settle(on_disk, unwritten=unwritten)
+
+    def _fetch_with_room(self, object_id: ObjectId, stem: str, read_range: ReadRange, purpose: Purpose) -> Record:
         try:
             return self._fetch_once(object_id, stem, read_range, purpose)
         except OSError as error:
-            if error.errno in FULL and self._budget.evict(on_disk):
+            if error.errno in FULL and self._budget.evict(object_id.size):
                 return self._fetch_once(object_id, stem, read_range, purpose)
-            self._budget.give_back(on_disk)
             raise
 
     def _fetch_once(self, object_id: ObjectId, stem: str, read_range: ReadRange, purpose: Purpose) -> Record:
