@@ -50,14 +50,15 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    from importlib import import_module
-
-    if name == "errors":
-        return import_module("vfsoverlay.errors")
     home = _HOMES.get(name)
-    if home is None:
+    if home is None and name != "errors":
+        # Also what "from vfsoverlay import _real" asks first, at the start of every child: nothing is loaded for it.
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
+    from importlib import import_module
+
+    if home is None:
+        return import_module("vfsoverlay.errors")
     value = getattr(import_module(home), name)
     globals()[name] = value
     return value

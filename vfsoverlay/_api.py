@@ -130,7 +130,7 @@ def _spec(item: Any) -> Mount:
     return Mount(source, root_dir, mount_path=getattr(item, "mount_path", None) or None)
 
 
-def _mount_all(specs: list[Mount]) -> tuple[MountPoint, ...]:
+def _mount_all(specs: list[Mount], told: Mapping[str, Inheritance] = {}) -> tuple[MountPoint, ...]:
     mounts()  # the parent's, before the lock is taken: they take it as well
     with _LOCK:
         inherited = {point.root_dir: point for point in shim.points() if isinstance(point, FailedMount)}
@@ -141,7 +141,7 @@ def _mount_all(specs: list[Mount]) -> tuple[MountPoint, ...]:
         try:
             for spec in specs:
                 if spec.root_dir not in points and spec.root_dir not in made:
-                    made[spec.root_dir] = _make(spec, roots, _of_parent(spec, inherited))
+                    made[spec.root_dir] = _make(spec, roots, told.get(spec.root_dir) or _of_parent(spec, inherited))
         except BaseException:
             # All or none; also after Ctrl-C in a long listing.
             for point in made.values():
@@ -224,6 +224,19 @@ def _inherit(item: Inheritance, roots: Iterable[str]) -> MountPoint:
     point.is_inherited = True
     point.holds = 1
     return point
+
+
+def mount_inherited(item: Inheritance) -> MountPoint:
+    """Mount what another process has mounted and told us about; as ``mount()``, but raises for a failure.
+
+    Raises:
+        PermissionError: The mount needs secrets, and they were kept back.
+        ValueError: As ``mount()``.
+        OSError: As ``mount()``.
+    """
+    if item.withheld:
+        raise PermissionError(errno.EACCES, _withheld(item))
+    return _mount_all([item.spec], {item.spec.root_dir: item})[0]
 
 
 def _withheld(item: Inheritance) -> str:

@@ -1,4 +1,4 @@
-"""What a child process does at its start: it watches for the mount points of its parent, and builds them when touched."""
+"""What a child does at its start: it watches for the mount points of its parent, and builds them when touched."""
 
 from __future__ import annotations
 

@@ -52,7 +52,16 @@ _PREPARING: Final = ("multiprocessing.spawn", "joblib.externals.loky.backend.spa
 
 #: Arguments of file systems that tell no secret.
 _HARMLESS: Final = frozenset(
-    ("anon", "config_kwargs", "default_block_size", "endpoint_url", "region_name", "requester_pays", "use_ssl", "verify")
+    (
+        "anon",
+        "config_kwargs",
+        "default_block_size",
+        "endpoint_url",
+        "region_name",
+        "requester_pays",
+        "use_ssl",
+        "verify",
+    )
 )
 
 
@@ -80,7 +89,7 @@ _EXPORTS = _Exports()
 
 def export(points: Iterable[MountPoint]) -> None:
     """Let processes started from now on have *points*, unless their ``children`` option says otherwise."""
-    inheritances = [inheritance_of(point) for point in points if point.spec.option("children") and not point.is_local]
+    inheritances = _for_children(points)
     _EXPORTS.entries = [inheritance.to_entry() for inheritance in inheritances]
     if not inheritances:
         _withdraw()
@@ -88,8 +97,18 @@ def export(points: Iterable[MountPoint]) -> None:
     if _EXPORTS.before is None:
         _EXPORTS.before = {name: os.environ.get(name) for name in (MOUNTS, MARKER)}
     public = [_without_secrets(inheritance) for inheritance in inheritances]
-    os.environ.update(variables([*_foreign(public), *(inheritance.to_entry() for inheritance in public)], os.environ))
+    entries = [inheritance.to_entry() for inheritance in public]
+    os.environ.update(_variables([*_foreign(entries), *entries], os.environ))
     _prepare_multiprocessing(needed=any(inheritance.withheld for inheritance in public))
+
+
+def environment(points: Iterable[MountPoint]) -> dict[str, str]:
+    """The variables, and nothing else, that give *points* to a Python process of this environment."""
+    return _variables([_without_secrets(inheritance).to_entry() for inheritance in _for_children(points)], {})
+
+
+def _for_children(points: Iterable[MountPoint]) -> list[Inheritance]:
+    return [inheritance_of(point) for point in points if point.spec.option("children") and not point.is_local]
 
 
 def take_over() -> None:
@@ -98,8 +117,8 @@ def take_over() -> None:
         _EXPORTS.before = dict.fromkeys((MOUNTS, MARKER))
 
 
-def variables(entries: list[dict[str, Any]], environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that give *entries* to a Python process of this environment, beside those of *environment*."""
+def _variables(entries: list[dict[str, Any]], others: Mapping[str, str]) -> dict[str, str]:
+    """The variables that give *entries* to a Python process, where it has the variables *others* already."""
     roots = [Inheritance.from_entry(entry).spec.root_dir for entry in entries]
     lines = [identity(), *roots]
     found = {
@@ -109,9 +128,9 @@ def variables(entries: list[dict[str, Any]], environment: Mapping[str, str]) -> 
     if os.pathsep in STARTUP:
         _LOGGER.warning("children that are started will have no mounts: %s cannot be an entry of PYTHONPATH", STARTUP)
         return found
-    others = environment.get(_PATH, "")
-    if STARTUP not in others.split(os.pathsep):
-        found[_PATH] = f"{STARTUP}{os.pathsep}{others}" if others else STARTUP
+    path = others.get(_PATH, "")
+    if STARTUP not in path.split(os.pathsep):
+        found[_PATH] = f"{STARTUP}{os.pathsep}{path}" if path else STARTUP
     return found
 
 
@@ -127,6 +146,11 @@ def inheritance_of(point: MountPoint) -> Inheritance:
     names = point.namespace
     snapshot = names.path if isinstance(names, Snapshot) else ""
     return Inheritance(point.spec, snapshot, point.cache.directory)
+
+
+def public_inheritance_of(point: MountPoint) -> Inheritance:
+    """As ``inheritance_of``, without what others should not see."""
+    return _without_secrets(inheritance_of(point))
 
 
 def _without_secrets(inheritance: Inheritance) -> Inheritance:
@@ -151,14 +175,14 @@ def _is_harmless(value: Any) -> bool:
     )
 
 
-def _foreign(ours: list[Inheritance]) -> list[dict[str, Any]]:
+def _foreign(ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Mounts that the environment named before, for children, and that are not in force here."""
     text = (_EXPORTS.before or {}).get(MOUNTS)
     try:
         given = json.loads(text) if text else []
     except ValueError:
         return []
-    covered = {inheritance.spec.root_dir for inheritance in ours}
+    covered = {entry["root_dir"] for entry in ours}
     return [entry for entry in given if Inheritance.from_entry(entry).spec.root_dir not in covered]
 
 
@@ -202,9 +226,10 @@ def _prepare_multiprocessing(*, needed: bool) -> None:
     """Add the mounts to what new processes are told.
 
     Where multiprocessing is not imported yet, all its helpers will be younger than the mounts and
-    have them from the environment; then only secrets are worth the import.
+    have them from the environment; then only secrets are worth the import, or children that ignore
+    the environment as this process does.
     """
-    if needed:
+    if needed or sys.flags.ignore_environment or "multiprocessing" in sys.modules:
         import multiprocessing.spawn  # noqa: F401 - found below
     done = [wrapped.module for wrapped in _EXPORTS.wrapped]
     for module in map(sys.modules.get, _PREPARING):

@@ -140,7 +140,7 @@ def quickly_located(path: str) -> Location | None:
     if known is None or path[-1] == "/":
         return None
     point, rest, node = known
-    return Location(point, rest, node, False, node.name, path, path)
+    return Location(point, rest, node, False, node.name, path, f"{point.roots[-1]}/{rest}" if rest else point.roots[-1])
 
 
 def found_after_all(path: Any, dir_fd: Any = None, *, follow: bool = True, entry: bool = False) -> Place | None:

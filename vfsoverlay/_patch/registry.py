@@ -13,6 +13,8 @@ from vfsoverlay._patch.replacement import Replacement
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from vfsoverlay._patch.patched_names import PatchedName
+
 
 class Registry:
     """The replaced names of this process."""

@@ -116,7 +116,7 @@ class Watch:
                 return False
         if "/.." in text:
             return walk or any(name in text for name in self._names)
-        text = os.path.normpath(text)
+        text = os.path.normpath("/" + text.lstrip("/"))
         return text in self._ancestors or f"{text}/".startswith(tuple(f"{place}/" for place in self._places))
 
     def _real(self, text: str) -> str:
@@ -162,7 +162,9 @@ class Slim(Replacement):
 def _ask(call: Any, path: Any, rest: tuple[Any, ...], options: dict[str, Any], *, walk: bool = False) -> Any:
     """Make the call, by the whole shim if any argument may lead to a mount point."""
     args = rest if path is _NOTHING else (path, *rest)
-    texts = [value for value in (*args, *options.values()) if _text(value)]
+    texts = list(filter(None, map(_text, (*args, *options.values()))))
+    bases = [_of_descriptor(value) for name, value in options.items() if name.endswith("dir_fd") and type(value) is int]
+    texts += [f"{base}/{text}" for base in bases for text in texts if text[0] != "/"]
     if not any(WATCH.concerns(text, walk=walk) for text in texts):
         try:
             return call.real(*args, **options)
@@ -180,7 +182,7 @@ class SlimAccess(Replacement):
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         granted = _ask(self, _NOTHING, args, options)
-        if granted is False and type(self) is SlimAccess:  # type: ignore[comparison-overlap]  # it may have become another
+        if granted is False and is_slim(self):  # it may have become another meanwhile
             path = args[0] if args else options.get("path")
             if WATCH.explains(path):
                 WATCH.wake()
@@ -226,7 +228,7 @@ SLIM_NAMES: tuple[tuple[tuple[str, ...], str, type[Replacement]], ...] = (
     (("builtins", "io", "_io"), "open", Slim),
     (("io", "_io"), "open_code", Slim),
     *((_OS, name, Slim) for name in ("open", "stat", "lstat", "readlink", "statvfs", "pathconf", "getxattr", "chdir")),
-    *((_OS, name, SlimOther) for name in ("fstat", "fchdir", "getcwd", "getcwdb", "dup", "dup2")),
+    *((_OS, name, SlimOther) for name in ("fstat", "fstatvfs", "fchdir", "getcwd", "getcwdb", "dup", "dup2")),
     (_OS, "access", SlimAccess),
     *((_OS, name, SlimList) for name in ("listdir", "scandir")),
     *((_OS, name, SlimPair) for name in ("listxattr", "symlink", "link", "rename", "replace")),
@@ -283,7 +285,7 @@ def become(slim: Replacement, replacement: Replacement) -> Replacement:
 def _text(path: Any) -> str:
     """*path* as text; empty where it is no path."""
     if path.__class__ is str:
-        return path  # type: ignore[no-any-return]  # just asked
+        return str(path)
     convert = getattr(type(path), "__fspath__", None)
     if convert is not None and not isinstance(path, (str, bytes)):
         path = convert(path)

@@ -11,9 +11,9 @@ import sys
 _HERE = os.path.dirname(__file__)
 
 
-def _prepare():  # type: ignore[no-untyped-def]  # runs on interpreters that know no annotations
+def _prepare() -> None:
     marker = os.environ.get("VFSOVERLAY_CHILD", "")
-    identity = "%s %s" % (getattr(sys.implementation, "cache_tag", ""), sys.prefix)  # noqa: UP031 - any Python
+    identity = "%s %s" % (getattr(sys.implementation, "cache_tag", ""), sys.prefix)  # noqa: UP031 - any Python 3
     if marker.partition("\n")[0] != identity and (marker or "VFSOVERLAY_MOUNTS" not in os.environ):
         return
     root = os.path.dirname(os.path.dirname(_HERE))
@@ -25,11 +25,11 @@ def _prepare():  # type: ignore[no-untyped-def]  # runs on interpreters that kno
     _child.start(marker)
 
 
-def _hand_over():  # type: ignore[no-untyped-def]  # as above
+def _hand_over() -> None:
     """Import the sitecustomize that stands behind us in sys.path; if there is none, we stay in its place."""
-    ours = sys.modules.pop("sitecustomize", None)
+    ours = sys.modules.pop("sitecustomize")
     try:
-        import sitecustomize  # noqa: F401, PLW0406 - not this one: we are no longer in sys.path
+        import sitecustomize  # type: ignore[import-not-found,unused-ignore]  # noqa: F401 - not this one: we have left sys.path
     except ImportError as error:
         if error.name != "sitecustomize":
             raise

@@ -1,0 +1,142 @@
+"""A child that has not touched a mount carries no more than a watch for mount points."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import vfsoverlay
+from tests.processes.conftest import ROOT, run
+from tests.test_architecture import HEAVY
+from vfsoverlay._patch.patched_names import PATCHED_NAMES
+from vfsoverlay._patch.slim import SLIM_NAMES
+
+#: Each begins in a forked child in which nothing was touched yet; the last line must print "seen".
+TOUCHES = {
+    "open": f"print('seen' if open('{ROOT}/day/1.txt').read() else '')",
+    "open by name of argument": f"print('seen' if open(file='{ROOT}/day/1.txt', mode='rb').read() else '')",
+    "os.open": f"print('seen' if os.open('{ROOT}/day/1.txt', os.O_RDONLY) else '')",
+    "stat": f"print('seen' if os.stat('{ROOT}/day/1.txt').st_size == 20 else '')",
+    "stat of bytes": f"print('seen' if os.stat(b'{ROOT}/day/1.txt').st_size == 20 else '')",
+    "stat of PathLike": f"import pathlib; print('seen' if pathlib.Path('{ROOT}/day/1.txt').is_file() else '')",
+    "access": f"print('seen' if os.access('{ROOT}/day', os.R_OK) else '')",
+    "access of a parent": "print('seen' if os.access('/content', os.R_OK) else '')",
+    "listdir": f"print('seen' if os.listdir('{ROOT}') == ['day'] else '')",
+    "listdir of a parent": "print('seen' if os.listdir('/content') == ['data'] else '')",
+    "listdir of the root": "print('seen' if 'content' in os.listdir('/') else '')",
+    "listdir by descriptor": "print('seen' if 'content' in os.listdir(os.open('/', os.O_RDONLY)) else '')",
+    "listdir of here": "os.chdir('/'); print('seen' if 'content' in os.listdir() else '')",
+    "scandir of the root": "print('seen' if 'content' in [e.name for e in os.scandir('/')] else '')",
+    "relative": f"os.chdir('/'); print('seen' if os.path.isdir('{ROOT[1:]}') else '')",
+    "dots": "print('seen' if os.path.isdir('/usr/../content/./data') else '')",
+    "double slash": "print('seen' if os.path.isdir('//content//data') else '')",
+    "dir_fd": f"print('seen' if os.stat('{ROOT[1:]}', dir_fd=os.open('/', os.O_RDONLY)) else '')",
+    "a symbolic link": "print('seen' if open(LINK + '/day/1.txt').read() else '')",
+    "a symbolic link itself": "print('seen' if os.listdir(LINK) == ['day'] else '')",
+    "chdir": f"os.chdir('{ROOT}'); print('seen' if os.getcwd() == '{ROOT}' else '')",
+    "chdir to a parent": "os.chdir('/content'); print('seen' if os.listdir() == ['data'] else '')",
+    "mkdir": "\ntry: os.mkdir('/content/data/new')\nexcept OSError as e: print('seen' if e.errno == 30 else e)",
+    "mkdir of a parent": "\ntry: os.mkdir('/content')\nexcept FileExistsError: print('seen')",
+    "rename out": f"\ntry: os.rename('{ROOT}/day/1.txt', '/tmp/x')\nexcept OSError as e: print('seen' if e.errno == 18 else e)",
+    "glob": f"import glob; print('seen' if len(glob.glob('{ROOT}/*/*.txt')) == 6 else '')",
+    "import": f"sys.path.insert(0, '{ROOT}'); import day; print('seen')",
+    "the interface": "import vfsoverlay; print('seen' if len(vfsoverlay.mounts()) == 1 else '')",
+    "unmount": f"import vfsoverlay; vfsoverlay.unmount('{ROOT}'); print('' if os.path.exists('{ROOT}') else 'seen')",
+    "an early copy": f"from os import stat; print('seen' if stat('{ROOT}/day').st_nlink and stat is os.stat else '')",
+}
+
+#: Those that end with the right answer are run to the end; the others only until they wake the shim.
+TO_THE_END = {"listdir of the root", "a symbolic link", "the interface", "unmount", "an early copy"}
+
+ZYGOTE = """
+import errno, os, sys
+from vfsoverlay._patch import slim
+LINK = sys.argv[1]
+TO_THE_END = %r
+assert slim.is_slim(os.stat)
+
+def wake():
+    print("seen", flush=True)
+    os._exit(0)
+
+for name, code in %r.items():
+    sys.stdout.flush()
+    child = os.fork()
+    if not child:
+        if name not in TO_THE_END:
+            slim.WATCH.begin(["/content/data"], wake)
+        try:
+            exec(code)
+            sys.stdout.flush()
+        except BaseException as error:
+            print(repr(error), flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert "vfsoverlay._api" not in sys.modules
+"""
+
+
+def test_the_watch_knows_the_names_that_the_shim_replaces() -> None:
+    """The names that a fresh child watches are those that the whole shim replaces."""
+    slim = {(modules, name) for modules, name, _ in SLIM_NAMES}
+    assert slim == {(row.modules, row.name) for row in PATCHED_NAMES}
+
+
+def test_every_way_to_a_mount_is_recognised(point: vfsoverlay.MountPoint, tmp_path: Path) -> None:
+    """However a path to a mount is spelled, the first call with it already sees the mount."""
+    link = tmp_path / "link"
+    link.symlink_to(ROOT)
+    child = run(f"import sys; sys.argv[1:] = [{str(link)!r}]\n" + ZYGOTE % (TO_THE_END, TOUCHES))
+    assert child.status == 0, child
+    assert dict(zip(TOUCHES, child.out.split("\n"), strict=True)) == dict.fromkeys(TOUCHES, "seen")
+
+
+def test_an_untouched_child_loads_nothing_heavy(point: vfsoverlay.MountPoint) -> None:
+    """A child that touches no mount loads five small modules, none of them heavy, and does nothing else."""
+    code = (
+        "import sys, os; os.stat('/'); os.path.exists('/nothing/here'); open('/dev/null').close(); print(*sys.modules)"
+    )
+    bare = run(code, env={"PYTHONPATH": os.environ["PYTHONPATH"].partition(os.pathsep)[2], "PATH": os.environ["PATH"]})
+    names = ("VFSOVERLAY_MOUNTS", "VFSOVERLAY_CHILD", "PYTHONPATH", "PATH")
+    child = run(code, env={name: os.environ[name] for name in names})
+    added = set(child.out.split()) - set(bare.out.split())
+    assert not added & set(HEAVY)
+    assert {name for name in added if "vfsoverlay" not in name} <= {"__future__", "sitecustomize"}
+    assert {name for name in added if "vfsoverlay" in name} == {
+        "vfsoverlay", "vfsoverlay._child", "vfsoverlay._patch", "vfsoverlay._patch.replacement",
+        "vfsoverlay._patch.slim", "vfsoverlay._real",
+    }  # fmt: skip
+
+
+LOOKS = """
+import copy, inspect, os, pickle, posix, types
+assert os.stat is posix.stat and isinstance(os.stat, types.BuiltinFunctionType)
+assert inspect.isbuiltin(os.mkdir) and os.stat in os.supports_dir_fd and os.listdir in os.supports_fd
+assert pickle.loads(pickle.dumps(os.stat)) is os.stat and copy.deepcopy(open) is open
+assert inspect.signature(os.stat).parameters["follow_symlinks"].default is True
+class Holder:
+    stat = os.stat
+    size = os.path.getsize
+early, mkdir = os.stat, os.mkdir
+%s
+assert os.stat is early is posix.stat is Holder.stat and os.mkdir == mkdir and os.stat in os.supports_dir_fd
+try:
+    mkdir("/content/data/x")
+except OSError as error:
+    print(error.errno)
+"""
+
+
+def test_watching_functions_look_like_the_originals(point: vfsoverlay.MountPoint) -> None:
+    """Before and after the first touch, replaced functions are one object, and look and pickle as the originals do."""
+    child = run(LOOKS % f"os.stat('{ROOT}')")
+    assert (child.out, child.status) == ("30", 0), child
+
+
+@pytest.mark.parametrize("path", ["/nothing/at/all", "relative/nothing", "/usr/lib/..", "/datafile", "/content-not"])
+def test_foreign_paths_wake_nothing(path: str, point: vfsoverlay.MountPoint) -> None:
+    """Paths that cannot lead to a mount are answered by the system alone."""
+    child = run(f"import os, sys; os.path.exists({path!r}); print('vfsoverlay._api' in sys.modules)")
+    assert child.out == "False", child
