@@ -248,7 +248,7 @@ def boot_id() -> str:
     A snapshot is not synchronised to the disk: one from before a crash is checked before it is used.
     """
     try:
-        with _real.io_open("/proc/sys/kernel/random/boot_id") as file:
+        with _real.io_open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return str(file.read().strip())
     except OSError:
         return ""
