@@ -238,7 +238,6 @@ class BlockCache:
         self._budget.flush()
         if self._catalog.is_due:
             self._write_hints()
-        self._catalog.close()
 
     def _open_recorded(self, object_id: ObjectId, stem: str) -> int | None:
         record = self._small.recorded(stem) if _is_small(object_id) else self._large.recorded(stem, object_id.size)
@@ -248,12 +247,15 @@ class BlockCache:
         return self._known.open(object_id)
 
     def _last_uses(self) -> dict[str, float]:
-        self._write_hints()
+        self._note_uses()
         return self._catalog.last_uses()
 
-    def _write_hints(self) -> None:
+    def _note_uses(self) -> None:
         for digest in self._known.take_used():
             self._catalog.note(digest)
+
+    def _write_hints(self) -> None:
+        self._note_uses()
         self._catalog.write()
 
     def _complete_large(self, object_id: ObjectId, stem: str, read_range: ReadRange, purpose: Purpose) -> int:

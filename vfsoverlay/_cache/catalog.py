@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from vfsoverlay import _real
@@ -27,15 +28,21 @@ _MOST: Final = 4096
 
 
 class Catalog:
-    """Last uses of object versions, by digest; opened at the first write or read, never by an open of a file."""
+    """Last uses of object versions, by digest.
 
-    __slots__ = ("_cache", "_directory", "_mutex", "_uses", "_written_at")
+    The database is opened for each write and load, and closed again: that happens once a minute
+    at most, never on the way to a file, and so there is no connection for threads or forked
+    children to inherit, which SQLite forbids them to use.
+    """
+
+    __slots__ = ("_directory", "_loaded", "_loaded_at", "_mutex", "_uses", "_written_at")
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
-        self._cache: Any = None
         self._uses: dict[str, float] = {}
         self._written_at = time.monotonic()
+        self._loaded: dict[str, float] = {}
+        self._loaded_at = -_GATHER
         self._mutex = threading.Lock()
 
     def note(self, digest: str) -> None:
@@ -52,58 +59,44 @@ class Catalog:
         with self._mutex:
             self._written_at = time.monotonic()
             uses, self._uses = self._uses, {}
+            self._loaded.update(uses)
             if uses:
                 self._try(lambda cache: _merge(cache, uses))
 
     def last_uses(self) -> dict[str, float]:
-        """Seconds since the epoch of the last known use, by digest."""
-        found: dict[str, float] = {}
+        """Seconds since the epoch of the last known use, by digest; what other processes wrote may be a minute old."""
         with self._mutex:
-            self._try(lambda cache: _load(cache, found))
-        found.update(self._uses)
-        return found
-
-    def close(self) -> None:
-        """Close the database if it was opened."""
-        with self._mutex:
-            cache, self._cache = self._cache, None
-            if cache is not None:
-                cache.close()
+            if time.monotonic() - self._loaded_at >= _GATHER:
+                self._loaded_at = time.monotonic()
+                self._try(lambda cache: _load(cache, self._loaded))
+            return {**self._loaded, **self._uses}
 
     def after_fork(self) -> None:
-        """In the child: SQLite forbids to use, and to close, what the parent opened; it is left alone."""
+        """In the child: a thread that is not here may have held the lock."""
         self._mutex = threading.Lock()
-        if self._cache is not None:
-            _inherited.append(self._cache)
-            self._cache = None
 
-    def _try(self, action: Any) -> None:
+    def _try(self, action: Callable[[Any], object]) -> None:
         import sqlite3
 
         import diskcache
 
         try:
-            if self._cache is None:
-                self._cache = _open(self._directory)
-            action(self._cache)
-        except (sqlite3.Error, OSError, ValueError, TypeError, struct.error, diskcache.Timeout) as error:
-            self._abandon(begin_anew=_is_damage(error))
-
-    def _abandon(self, *, begin_anew: bool) -> None:
-        cache, self._cache = self._cache, None
-        if cache is not None:
-            cache.close()
-        if begin_anew:
+            cache = _open(self._directory)
             try:
-                for name in _real.listdir(self._directory):
-                    _real.unlink(f"{self._directory}/{name}")
-            except OSError:
-                # Another process does the same, or something foreign lies there: no hints, then.
-                pass
+                action(cache)
+            finally:
+                cache.close()
+        except (sqlite3.Error, OSError, ValueError, TypeError, struct.error, diskcache.Timeout) as error:
+            if _is_damage(error):
+                self._begin_anew()
 
-
-#: Connections of the parent that must not be closed by garbage collection in the child.
-_inherited: list[Any] = []
+    def _begin_anew(self) -> None:
+        try:
+            for name in _real.listdir(self._directory):
+                _real.unlink(f"{self._directory}/{name}")
+        except OSError:
+            # Another process does the same, or something foreign lies there: no hints, then.
+            pass
 
 
 def _is_damage(error: Exception) -> bool:
@@ -136,7 +129,17 @@ def _open(directory: str) -> Any:
                 raise ValueError(msg)
             return value
 
-    return diskcache.Cache(directory, timeout=5, disk=SafeDisk, eviction_policy="none", cull_limit=0)
+    class TidyCache(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
+        """Closes its connection when the database turns out to be damaged."""
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            try:
+                super().__init__(*arguments, **options)
+            except BaseException:
+                self.close()
+                raise
+
+    return TidyCache(directory, timeout=5, disk=SafeDisk, eviction_policy="none", cull_limit=0)
 
 
 def _merge(cache: Any, uses: dict[str, float]) -> None:

@@ -30,7 +30,6 @@ def directory(tmp_path: Path) -> Path:
     catalog = Catalog(str(tmp_path / "meta"))
     catalog.note(DIGEST)
     catalog.write()
-    catalog.close()
     return tmp_path / "meta"
 
 
@@ -44,7 +43,6 @@ def test_noting_a_use_touches_no_disk(tmp_path: Path) -> None:
     catalog = Catalog(str(tmp_path / "meta"))
     catalog.note(DIGEST)
     assert not catalog.is_due
-    catalog.close()
     assert not (tmp_path / "meta").exists()
 
 
@@ -89,7 +87,6 @@ def test_a_damaged_database_heals(directory: Path, damage: object) -> None:
         catalog.note(DIGEST)
         catalog.write()
     assert DIGEST in catalog.last_uses()
-    catalog.close()
     assert DIGEST in Catalog(str(directory)).last_uses()
 
 
@@ -107,7 +104,6 @@ def test_nothing_is_unpickled(directory: Path, tmp_path: Path, column: str) -> N
     catalog.last_uses()
     catalog.note(DIGEST)
     catalog.write()
-    catalog.close()
     assert not (tmp_path / "exploded").exists()
 
 
@@ -117,5 +113,4 @@ def test_a_directory_that_cannot_be_used(tmp_path: Path) -> None:
     catalog = Catalog(str(tmp_path / "meta"))
     catalog.note(DIGEST)
     catalog.write()
-    assert catalog.last_uses() == {}
-    catalog.close()
+    assert Catalog(str(tmp_path / "meta")).last_uses() == {}
