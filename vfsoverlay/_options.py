@@ -183,6 +183,10 @@ _TABLE: Final[tuple[Option, ...]] = (
            "a mount shows what is there now unless asked otherwise"),
     Option("index", None, _optional_text, "eager only: a file that 'vfsoverlay index save' wrote, instead of listing",
            "names come from the source"),
+    Option("offline", None, _optional_flag,
+           "True: no request is made: names come from 'index' or the newest listing in the cache, whatever its age, "
+           "bytes from the cache, and what is missing is refused by name; None: as $VFSOVERLAY_OFFLINE says",
+           "the source is asked for what is not on local disk"),
     Option("max_objects", 1_000_000, _positive_int, "objects the prefix may hold; more fails the mount",
            "the limit of the original product; beyond it a longer prefix is nearly always meant"),
     Option("max_object_size", 5 * GIB, _size, "bytes one object may have; a larger one fails the mount",

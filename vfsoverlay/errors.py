@@ -48,6 +48,7 @@ REASONS: dict[str, int] = {
     "unreachable": errno.ECONNREFUSED,
     "tls": errno.EPROTO,
     "timeout": errno.ETIMEDOUT,
+    "offline": errno.ENETDOWN,
     "failed": errno.EIO,
 }
 

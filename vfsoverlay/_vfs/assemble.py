@@ -14,11 +14,13 @@ from vfsoverlay._cache.block_cache import BlockCache
 from vfsoverlay._metrics import Metrics
 from vfsoverlay._options import parse_size
 from vfsoverlay._store.factory import open_store
+from vfsoverlay._store.offline_store import OfflineStore
 from vfsoverlay._vfs import cache_directory
 from vfsoverlay._vfs.inheritance import Inheritance
 from vfsoverlay._vfs.local_directory import LocalDirectory
 from vfsoverlay._vfs.mount_point import MountPoint
 from vfsoverlay._vfs.naming import inherited_names, open_names
+from vfsoverlay._vfs.offline import is_offline
 from vfsoverlay._vfs.progress import Progress
 
 if TYPE_CHECKING:
@@ -58,6 +60,8 @@ def assemble(
     with ExitStack() as stack:
         store, prefix = open_store(spec.source, spec.option, metrics)
         stack.callback(store.close)
+        if is_offline(spec):
+            store = OfflineStore(store, spec.source, prefix)
         directory = _cache_directory(spec.option("cache_dir"), inherited.cache_dir, [*roots, spec.root_dir])
         cache = BlockCache(
             directory,

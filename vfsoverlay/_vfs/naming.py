@@ -9,6 +9,7 @@ from vfsoverlay._namespace.export import load_snapshot
 from vfsoverlay._namespace.generations import build_snapshot, refresh_snapshot
 from vfsoverlay._namespace.lazy import LazyNamespace
 from vfsoverlay._namespace.snapshot import Snapshot, open_snapshot
+from vfsoverlay._vfs.offline import is_offline
 
 if TYPE_CHECKING:
     from vfsoverlay._namespace.nodes import Progress
@@ -56,7 +57,8 @@ def open_names(spec: Mount, store: ObjectStore, prefix: str, cache_dir: str, pro
         ValueError: The saved listing is damaged, or is one of another source.
         OSError: A failure of the disk.
     """
-    if spec.option("listing") == "lazy":
+    offline = is_offline(spec)
+    if spec.option("listing") == "lazy" and not offline:
         store.check_access(prefix)
         return LazyNamespace(
             store.list_pages,
@@ -76,7 +78,7 @@ def open_names(spec: Mount, store: ObjectStore, prefix: str, cache_dir: str, pro
         identity=identity(spec, store, prefix),
         max_objects=spec.option("max_objects"),
         max_object_size=spec.option("max_object_size"),
-        reuse_listing=min(spec.option("reuse_listing"), _LONGEST),
+        reuse_listing=_LONGEST if offline else min(spec.option("reuse_listing"), _LONGEST),
         progress=progress,
     )
 
