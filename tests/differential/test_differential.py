@@ -25,6 +25,9 @@ RANDOM_CALLS = int(os.environ.get("DIFFERENTIAL_CALLS", "400"))
 SAMPLE = 1 if "DIFFERENTIAL_CALLS" in os.environ else 60
 SEED = int(os.environ.get("DIFFERENTIAL_SEED", "0")) or int.from_bytes(os.urandom(4), "little")
 
+#: A bytearray as path is deprecated; we take it as long as CPython does, without a warning of our own.
+pytestmark = pytest.mark.filterwarnings("ignore:.*should be string, bytes:DeprecationWarning")
+
 ALL_CALLS = {**READS, **CHANGES, **PAIRS}
 
 

@@ -9,7 +9,7 @@ from vfsoverlay._patch.dispatch import STATE, found_after_all, reach, text_of, t
 from vfsoverlay._patch.replacement import Replacement
 from vfsoverlay._vfs import operations
 from vfsoverlay._vfs.location import Location
-from vfsoverlay._vfs.scandir import EntryIterator
+from vfsoverlay._vfs.scandir import EntryIterator, Respelled
 
 _state = STATE
 
@@ -80,19 +80,22 @@ class Scandir(Replacement):
             def ours(place: Location) -> Any:
                 return EntryIterator(operations.scan(place, _state.files.table, "." if text is None else text))
 
-            return reach(self._foreign, "." if text is None else text, ours, ("os.scandir", text), place=place)
+            spelled = "." if text is None else text
+            return reach(lambda path: self._foreign(path, spelled), spelled, ours, ("os.scandir", text), place=place)
         except BaseException as error:
             raise trimmed(error)  # noqa: B904 - as above
 
-    def _foreign(self, path: Any) -> Any:
+    def _foreign(self, path: Any, spelled: Any) -> Any:
         source = self.real(path)
         leading = _state.files.leading(path)
-        if not leading:
+        if leading:
+            return EntryIterator(_with_leading(source, path, spelled, leading), source)
+        if path == spelled:
             return source
-        return EntryIterator(_with_leading(source, path, leading), source)
+        return EntryIterator((Respelled(entry, spelled) for entry in source), source)
 
 
-def _with_leading(source: Any, path: Any, leading: frozenset[str]) -> Any:
+def _with_leading(source: Any, path: Any, spelled: Any, leading: frozenset[str]) -> Any:
     """What the kernel's iterator gives, then the entries of *leading* that are not on disk."""
     table = _state.files.table
     directory = _state.files.real_directory(path)
@@ -102,5 +105,8 @@ def _with_leading(source: Any, path: Any, leading: frozenset[str]) -> Any:
         missing.discard(name)
         # A mount point on disk is shadowed: its attributes are the mount's.
         is_root = table.at(f"{directory.rstrip('/')}/{name}") is not None
-        yield from operations.leading_entries(table, directory, [name], path) if is_root else [entry]
-    yield from operations.leading_entries(table, directory, missing, path)
+        if is_root:
+            yield from operations.leading_entries(table, directory, [name], spelled)
+        else:
+            yield entry if path == spelled else Respelled(entry, spelled)
+    yield from operations.leading_entries(table, directory, missing, spelled)

@@ -234,7 +234,8 @@ def creates_elsewhere(path: str) -> bool:
 
 def _unless_invalid(place: Any, flags: Any, spelled: Any) -> Any:
     """*place*, or a failure where the kernel refuses *flags* before it looks at any path."""
-    if isinstance(flags, int) and (flags & _TMPFILE or flags & _CREATE_DIRECTORY == _CREATE_DIRECTORY):
+    has_nul = ("\0" if isinstance(spelled, str) else b"\0") in spelled if isinstance(spelled, (str, bytes)) else False
+    if isinstance(flags, int) and not has_nul and (flags & _TMPFILE or flags & _CREATE_DIRECTORY == _CREATE_DIRECTORY):
         try:
             _real.open("", flags)
         except OSError as error:

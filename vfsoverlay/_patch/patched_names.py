@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from vfsoverlay import _real
 from vfsoverlay._patch import events, patch_descriptors, patch_directory, patch_io, patch_listing, patch_os
 from vfsoverlay._patch.patch_changes import Change
 from vfsoverlay._patch.patch_descriptors import OfDescriptor
@@ -29,6 +30,15 @@ class PatchedName(NamedTuple):
 
 
 _OS: Final = ("os", "posix")
+
+
+def _utime_says_filename() -> bool:
+    """Whether errors of ``utime`` carry a filename, as they do since CPython 3.13: the interpreter knows."""
+    try:
+        _real.utime("")
+    except OSError as error:
+        return error.filename is not None
+    return False
 
 
 def _no_event(*_: Any, **__: Any) -> tuple[Any, ...]:
@@ -115,7 +125,7 @@ PATCHED_NAMES: Final[tuple[PatchedName, ...]] = (
     PatchedName(_OS, "chmod", _change("path", refusals.change, events.chmod), _CHANGED),
     PatchedName(_OS, "chown", _change("path", refusals.change, events.chown), _CHANGED),
     PatchedName(_OS, "lchown", _change("path", refusals.change, events.lchown, follows=False, takes_fd=False), _CHANGED),
-    PatchedName(_OS, "utime", _change("path", refusals.change, events.utime, says_filename=False), _CHANGED),
+    PatchedName(_OS, "utime", _change("path", refusals.change, events.utime, says_filename=_utime_says_filename()), _CHANGED),
     PatchedName(_OS, "setxattr", _change("path", refusals.change, events.setxattr), _CHANGED),
     PatchedName(_OS, "removexattr", _change("path", refusals.change, events.removexattr), _CHANGED),
     PatchedName(_OS, "truncate", _change("path", refusals.truncate, events.truncate, takes_fd=False), "EROFS for a file, EISDIR for a directory"),

@@ -51,7 +51,8 @@ class Watch:
         return self._build is not None
 
     def begin(self, roots: Iterable[str], build: Callable[[], object]) -> None:
-        """Watch *roots*; *build* makes their mounts, and may fail and be called again."""
+        """Watch *roots* instead of any before; *build* makes their mounts, and may fail and be called again."""
+        self.end()
         places = {path for root in roots for path in (root, _resolved(root))}
         self._places = tuple(sorted(places))
         # The last component of a mount point is in every path that leads there, even relative to a directory above.

@@ -36,7 +36,7 @@ def locate_plain(table: MountTable, path: str, spelled: Any) -> Location | None:
     parent, _, last = rest.rpartition("/")
     if node is None and type(point.lookup(parent)) is not DirectoryNode:
         return None
-    return Location(point, rest, node, False, last, spelled, path)
+    return Location(point, rest, node, False, last, spelled, f"{point.roots[-1]}/{rest}" if rest else point.roots[-1])
 
 
 def walk(
@@ -188,6 +188,12 @@ class _Walk:
         try:
             mode = _real.lstat(child).st_mode
         except (OSError, ValueError):
+            if (
+                self.here in self.table.ancestors
+                and len(os.fsencode(child)) - len(os.fsencode(self.here)) > NAME_MAX + 1
+            ):
+                # Perhaps only we know the directory, and the kernel would say ENOENT.
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), self.spelled) from None
             # The kernel gives the same answer with the right error; nothing of ours lies below.
             return self._foreign(child)
         if stat.S_ISLNK(mode) and (self.follow or self._more() or self.slash):
@@ -222,6 +228,7 @@ class _Walk:
             node = point.lookup(rest)
             if node is None:
                 node = DirectoryNode(self.last, point.mounted_ns)
+            here = f"{point.roots[-1]}/{rest}" if rest else point.roots[-1]
             return Location(point, rest, node, self.slash, self.last, self.spelled, here)
         if here in self.table.ancestors:
             if _real.exists(here):

@@ -71,6 +71,31 @@ class Entry(Generic[AnyStr]):
         raise TypeError(msg)
 
 
+class Respelled(Generic[AnyStr]):
+    """The kernel's entry of a directory that was reached by another spelling than the caller's."""
+
+    __slots__ = ("_entry", "name", "path")
+
+    def __init__(self, entry: os.DirEntry[AnyStr], directory: AnyStr) -> None:
+        self._entry = entry
+        self.name: AnyStr = entry.name
+        self.path: AnyStr = os.path.join(directory, entry.name)
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:  # type: ignore[override]
+        return os.DirEntry
+
+    # is_dir, stat and the rest: what the entry is does not depend on how it was reached.
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._entry, name)
+
+    def __fspath__(self) -> AnyStr:
+        return self.path
+
+    def __repr__(self) -> str:
+        return repr(self._entry)
+
+
 class EntryIterator(Generic[AnyStr]):
     """What ``os.scandir`` returns: an iterator, a context manager, and ``close``."""
 
