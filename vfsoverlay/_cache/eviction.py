@@ -26,8 +26,6 @@ _PATIENCE: Final = 30.0
 #: Files that a killed process left half-made are removed by the next evictor once they are this old (seconds).
 _ABANDONED: Final = 3600.0
 
-NO_HINTS: Final[Mapping[str, float]] = {}
-
 
 class Version(NamedTuple):
     """One object version on disk."""
@@ -90,18 +88,24 @@ class Evictor:
         if held is None:
             return 0
         with held:
-            versions = list(self.versions(self._last_uses()))
+            versions = list(self.versions())
             total = sum(version.allocated for version in versions)
-            freed = self._free(versions, wanted(total))
+            amount = wanted(total)
+            freed = self._free(self._with_hints(versions), amount) if amount > 0 else 0
             report(total - freed)
             return freed
 
-    def versions(self, hints: Mapping[str, float] = NO_HINTS) -> Iterator[Version]:
-        """Every version on disk, in no order; *hints* are last uses by digest."""
-        for shard in sorted(_list(self._layout.objects)):
-            yield from self._versions_of(f"{self._layout.objects}/{shard}", hints)
+    def _with_hints(self, versions: list[Version]) -> list[Version]:
+        """What processes have noted of last uses; not asked for by a mere count, since that opens a database."""
+        hints = self._last_uses()
+        return [v._replace(last_use=max(v.last_use, hints.get(layout.digest_of(v.stem), 0.0))) for v in versions]
 
-    def _versions_of(self, directory: str, hints: Mapping[str, float]) -> Iterator[Version]:
+    def versions(self) -> Iterator[Version]:
+        """Every version on disk, in no order, with the last use that file times tell."""
+        for shard in sorted(_list(self._layout.objects)):
+            yield from self._versions_of(f"{self._layout.objects}/{shard}")
+
+    def _versions_of(self, directory: str) -> Iterator[Version]:
         found: dict[str, tuple[int, float]] = {}
         for name in _list(directory):
             stem, dot, suffix = name.partition(".")
@@ -110,8 +114,8 @@ class Evictor:
             except FileNotFoundError:
                 continue
             if f".{suffix}" in (layout.DATA, layout.MAP):
-                # atime as far as the file system keeps it; hints where a process wrote some.
-                used = max(status.st_mtime, status.st_atime, hints.get(stem[-40:], 0.0))
+                # The atime as far as the file system keeps it.
+                used = max(status.st_mtime, status.st_atime)
                 allocated, last_use = found.get(stem, (0, 0.0))
                 found[stem] = (allocated + status.st_blocks * 512, max(last_use, used))
             elif dot and time.time() - status.st_mtime > _ABANDONED:
