@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -152,3 +153,25 @@ def test_the_command_line_is_an_entry_point(run: Run) -> None:
     mount = "s3://ryft-public-sample-data/:/data"
     done = run("-m", "vfsoverlay", "run", "--mount", mount, "--", "-c", "import os; print(os.listdir('/data'))")
     assert (done.returncode, done.stdout, done.stderr) == (0, "['esRedditJson', 'weather']\n", "")
+
+
+def test_the_environment_is_enough(run: Run) -> None:
+    """With the command run as entry point, $VFSOVERLAY_MOUNTS says what is mounted, for a program and its children."""
+    mounts = json.dumps([{"source": "s3://ryft-public-sample-data/weather/", "root_dir": "/data"}])
+    code = (
+        "import os, subprocess, sys; print(os.listdir('/data'), flush=True); "
+        "sys.exit(subprocess.call([sys.executable, '-c', 'import os; print(len(os.listdir(\"/data\")))']))"
+    )
+    done = run("-m", "vfsoverlay", "run", "--", "-c", code, VFSOVERLAY_MOUNTS=mounts)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "['san-francisco-2010.csv', 'seattle-2010.csv']\n2\n"
+
+
+@pytest.mark.parametrize("value", ["[{", '{"source": 1}', '[{"source": "s3://bucket"}]', '[{"rootdir": "/data"}]'])
+def test_a_wrong_environment_is_told(value: str) -> None:
+    """A VFSOVERLAY_MOUNTS that is no list of mounts ends the command run with exit code 2 and the variable's name."""
+    words = [sys.executable, "-m", "vfsoverlay", "run", "--", "-c", "print('ran')"]
+    environment = {**os.environ, "VFSOVERLAY_MOUNTS": value}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "$VFSOVERLAY_MOUNTS is no JSON list of mounts" in done.stderr

@@ -1,33 +1,62 @@
-"""The command ``run``: mounts, then becomes a Python program."""
+"""The command ``run``: mounts, then becomes another program."""
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import click
 
+from vfsoverlay._mount_text import parse_mount
 from vfsoverlay.cli.common import source_options
-from vfsoverlay.cli.program import Program, UnusableProgramError, parse_program
-from vfsoverlay.cli.targets import parse_mount, usage_errors
+from vfsoverlay.cli.program import Command, Program, UnusableProgramError, parse_program
+from vfsoverlay.cli.targets import usage_errors
+
+_LOGGER = logging.getLogger("vfsoverlay")
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="-- PROGRAM [ARG]...")
+@click.option(
+    "--lightning/--no-lightning",
+    default=None,
+    help="Make the mounts that Lightning works declare. Default: if Lightning is installed.",
+)
 @source_options
-def run(words: tuple[str, ...], mounts: tuple[str, ...], options: dict[str, Any]) -> Program:
-    """Run a Python program that sees the mounts.
+def run(
+    words: tuple[str, ...], lightning: bool | None, mounts: tuple[str, ...], options: dict[str, Any]
+) -> Program | Command:
+    """Run a program that sees the mounts.
 
     PROGRAM is a script, a module (-m NAME), code (-c TEXT), any of them behind "python", or a command
     that is a Python script of this environment, such as pytest. It runs in this process: arguments,
     exit status and tracebacks are those that python itself would give.
+
+    Any other command takes the place of this process. The Python programs that it starts see the
+    mounts; the command itself, such as ls or ffmpeg, does not.
     """
     if mounts:
         from vfsoverlay import _api
 
         with usage_errors():
-            _api.mount([parse_mount(text, options) for text in mounts])
+            for point in _api.mount([parse_mount(text, options) for text in mounts]):
+                _LOGGER.info("%s is mounted at %s", point.source, point.root_dir)
     try:
         # Not before the mounts are there: the program may lie below one of them.
-        return parse_program(words)
+        program = parse_program(words)
     except UnusableProgramError as error:
         raise click.UsageError(str(error)) from error
+    if isinstance(program, Command):
+        _LOGGER.info("%s is no Python program: only Python programs that it starts see the mounts", program.path)
+    else:
+        _prepare_lightning(options, wanted=lightning)
+    return program
+
+
+def _prepare_lightning(options: dict[str, Any], *, wanted: bool | None) -> None:
+    """Let works make their mounts; costs a look at ``sys.path`` where there is no Lightning."""
+    from vfsoverlay import lightning
+
+    if lightning.is_installed() if wanted is None else wanted:
+        with usage_errors():
+            lightning.install(compat=True, **options)
