@@ -200,7 +200,7 @@ class Open(Replacement):
                 lambda path: self.real(path, flags, mode, dir_fd=dir_fd),
                 text,
                 lambda place: operations.open_descriptor(_state.files, place, flags),
-                ("open", text, None, flags),
+                ("open", text, None, flags | os.O_CLOEXEC if isinstance(flags, int) else flags),
                 dir_fd=dir_fd,
                 follow=not does_not_follow(flags),
                 creates=isinstance(flags, int) and bool(flags & os.O_CREAT),
