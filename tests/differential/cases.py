@@ -1,5 +1,7 @@
 """One compared call each: which call, on which spelling of which path, from where."""
 
+# ruff: noqa: E501 - tables read better in long lines
+
 from __future__ import annotations
 
 import os

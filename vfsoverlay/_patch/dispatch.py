@@ -120,7 +120,7 @@ def text_of(path: Any) -> Any:
 def locate(
     path: Any, dir_fd: Any = None, *, follow: bool = True, entry: bool = False, creates: bool = False
 ) -> Place | None:
-    """What *path* is: a ``Location``, a ``Foreign`` to be reached by another spelling, ``Failed``, or None for any other."""
+    """What *path* is: a ``Location``, a ``Foreign`` to be spelled otherwise, ``Failed``, or None for any other."""
     if isinstance(path, (bytearray, memoryview)):
         path = bytes(path)
     if INSIDE.active or not isinstance(path, (str, bytes, int)) or not (dir_fd is None or isinstance(dir_fd, int)):

@@ -69,7 +69,7 @@ class Change(Replacement):
                     raise
         try:
             return self._reach(path, args, kwargs, place)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
 
     def _reach(self, path: Any, args: tuple[Any, ...], kwargs: dict[str, Any], place: Place | None) -> Any:

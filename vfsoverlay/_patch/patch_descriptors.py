@@ -40,7 +40,7 @@ class OfDescriptor(Replacement):
             return self.real(*args, **kwargs)
         try:
             return answer(self.operation, place, *args[1:])
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
 
 

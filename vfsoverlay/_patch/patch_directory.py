@@ -28,7 +28,7 @@ class Chdir(Replacement):
             if virtual is not None and _state.files.cwd is virtual:
                 _state.files.cwd = _state.files.current_directory()
             _state.update()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
 
 
@@ -46,7 +46,7 @@ class Fchdir(Replacement):
                 place._replace(spelled=None).existing_directory()
                 _state.files.change_directory(place)
             _state.update()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - as above
 
 

@@ -55,7 +55,7 @@ class Open(Replacement):
             if place is None:
                 return self._foreign(path, mode, buffering, encoding, errors, newline, closefd)
             return _open_place(self.real, place, path, mode, buffering, encoding, errors, newline, closefd)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
 
     def _foreign(self, path: Any, mode: Any, *rest: Any) -> Any:
@@ -111,5 +111,5 @@ class OpenCode(Replacement):
             if place is None:
                 return self.real(path)
             return _open_place(_real.io_open, place, path, "rb", -1, None, None, None, True)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - as above

@@ -41,7 +41,7 @@ class Listdir(Replacement):
                 return list(map(os.fsencode, found)) if isinstance(text, (bytes, bytearray)) else found
 
             return reach(self._foreign, "." if text is None else text, ours, ("os.listdir", text), place=place)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
 
     def _foreign(self, path: Any) -> Any:
@@ -82,7 +82,7 @@ class Scandir(Replacement):
 
             spelled = "." if text is None else text
             return reach(lambda path: self._foreign(path, spelled), spelled, ours, ("os.scandir", text), place=place)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - as above
 
     def _foreign(self, path: Any, spelled: Any) -> Any:

@@ -53,7 +53,7 @@ class Stat(Replacement):
                 follow=bool(follow_symlinks),
                 place=place,
             )
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
 
 
@@ -90,7 +90,7 @@ class Lstat(Replacement):
                 follow=False,
                 place=place,
             )
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - as above
 
 
@@ -132,7 +132,7 @@ class Access(Replacement):
             # The arguments are checked by the real call, which finds nothing under an empty name.
             self.real("", mode, dir_fd=dir_fd, effective_ids=effective_ids, follow_symlinks=follow_symlinks)
             return type(place) is Location and answer(operations.access, place, mode)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - as above
 
     def _after_all(self, path: Any, mode: Any, dir_fd: Any, real: Any, *, follow: bool) -> Any:
@@ -172,7 +172,7 @@ class Readlink(Replacement):
                 follow=False,
                 place=place,
             )
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - as above
 
 
@@ -207,7 +207,7 @@ class Open(Replacement):
                 takes_fd=False,
                 place=_unless_invalid(place, flags, text),
             )
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - as above
 
 
@@ -234,7 +234,7 @@ def creates_elsewhere(path: str) -> bool:
 
 def _unless_invalid(place: Any, flags: Any, spelled: Any) -> Any:
     """*place*, or a failure where the kernel refuses *flags* before it looks at any path."""
-    has_nul = ("\0" if isinstance(spelled, str) else b"\0") in spelled if isinstance(spelled, (str, bytes)) else False
+    has_nul = isinstance(spelled, (str, bytes)) and "\0" in os.fsdecode(spelled)
     if isinstance(flags, int) and not has_nul and (flags & _TMPFILE or flags & _CREATE_DIRECTORY == _CREATE_DIRECTORY):
         try:
             _real.open("", flags)
@@ -255,7 +255,7 @@ class Statvfs(Replacement):
     def __call__(self, path: Any) -> Any:
         try:
             return reach(self.real, text_of(path), operations.file_system_status, ("os.statvfs", path))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - as above
 
 
@@ -272,7 +272,7 @@ class Getxattr(Replacement):
                 ("os.getxattr", text, attribute),
                 follow=bool(follow_symlinks),
             )
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - as above
 
 
@@ -289,7 +289,7 @@ class Listxattr(Replacement):
                 ("os.listxattr", text),
                 follow=bool(follow_symlinks),
             )
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - as above
 
 
@@ -308,7 +308,7 @@ class Pathconf(Replacement):
                 lambda place: operations.path_limit(_state.files, place, name),
                 place=place,
             )
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - as above
 
     def _is_constant(self, name: Any) -> bool:

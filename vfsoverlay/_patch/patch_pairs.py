@@ -106,7 +106,7 @@ class Rename(Replacement):
             kinds = _kind(source, places[0], src_dir_fd), _kind(target, places[1], dst_dir_fd)
             ends = [place or Foreign(None) for place in places]
             return answer(refusals.rename, *ends, (source, target), kinds)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
 
 
@@ -167,7 +167,7 @@ class Link(Replacement):
             if event:
                 sys.audit("os.link", source, target, *_numbers(src_dir_fd, dst_dir_fd))
             return _refuse_link(places, (source, target), (src_dir_fd, dst_dir_fd))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - as above
 
 
@@ -220,7 +220,7 @@ class Symlink(Replacement):
                 return self.real(source, target, target_is_directory, dir_fd=dir_fd)
             _raise_failed((None, place), (source, target))
             return answer(_refuse_symlink, place, source)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - as above
 
 

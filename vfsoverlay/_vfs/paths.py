@@ -84,8 +84,8 @@ def walk_entry(table: MountTable, path: str, start: str, spelled: Any, *, virtua
     child = f"{place.absolute}/{last}"
     found = table.find(child)
     if found is None:
-        node = DirectoryNode(last, 0) if child in table.ancestors else None
-        return Location(None, child, node, slash, last, spelled, child, holder)
+        leading = DirectoryNode(last, 0) if child in table.ancestors else None
+        return Location(None, child, leading, slash, last, spelled, child, holder)
     point, rest = found
     leads = not rest or child in table.ancestors
     node = point.lookup(rest) or (DirectoryNode(last, point.mounted_ns) if leads else None)
@@ -142,6 +142,7 @@ class _Walk:
                 continue
             child = f"{self.here}/{name}"
             found = self.table.find(child)
+            result: Location | Foreign | None
             if found is not None:
                 result = self._inside(child, found)
             elif child in self.table.ancestors:
@@ -197,7 +198,8 @@ class _Walk:
             # The kernel gives the same answer with the right error; nothing of ours lies below.
             return self._foreign(child)
         if stat.S_ISLNK(mode) and (self.follow or self._more() or self.slash):
-            return self._link(child)
+            self._link(child)
+            return None
         if stat.S_ISDIR(mode):
             self.here = child
             return None

@@ -22,8 +22,8 @@ class Entry(Generic[AnyStr]):
     __slots__ = ("_node", "_stat", "name", "path")
 
     def __init__(self, name: AnyStr, path: AnyStr, node: Node, stat: Callable[[Node], os.stat_result]) -> None:
-        self.name = name
-        self.path = path
+        self.name: AnyStr = name
+        self.path: AnyStr = path
         self._node = node
         #: First the way to the attributes, then the attributes: like the kernel's, an entry keeps them.
         self._stat: Callable[[Node], os.stat_result] | os.stat_result = stat
@@ -77,7 +77,7 @@ class Respelled(Generic[AnyStr]):
     __slots__ = ("_entry", "name", "path")
 
     def __init__(self, entry: os.DirEntry[AnyStr], directory: AnyStr) -> None:
-        self._entry = entry
+        self._entry: os.DirEntry[AnyStr] = entry
         self.name: AnyStr = entry.name
         self.path: AnyStr = os.path.join(directory, entry.name)
 
