@@ -117,11 +117,27 @@ def text_of(path: Any) -> Any:
     return text if isinstance(text, (str, bytes)) else path
 
 
+def _taken_buffers() -> tuple[type, ...]:
+    """The buffers that this interpreter takes as paths, with a warning, as all did before CPython 3.13."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            _real.stat(bytearray(b"/"))  # type: ignore[arg-type]
+        except TypeError:
+            return ()
+    return bytearray, memoryview
+
+
+TAKEN_BUFFERS: Final = _taken_buffers()
+
+
 def locate(
     path: Any, dir_fd: Any = None, *, follow: bool = True, entry: bool = False, creates: bool = False
 ) -> Place | None:
     """What *path* is: a ``Location``, a ``Foreign`` to be spelled otherwise, ``Failed``, or None for any other."""
-    if isinstance(path, (bytearray, memoryview)):
+    if isinstance(path, TAKEN_BUFFERS):
         path = bytes(path)
     if INSIDE.active or not isinstance(path, (str, bytes, int)) or not (dir_fd is None or isinstance(dir_fd, int)):
         return None
@@ -147,7 +163,7 @@ def found_after_all(path: Any, dir_fd: Any = None, *, follow: bool = True, entry
     """Ours after all, where the kernel found nothing under *path*: through a link, or a parent of a mount point."""
     if path.__class__ is str and dir_fd is None and STATE.files.plainly_missing(path):
         return None
-    if isinstance(path, (bytearray, memoryview)):
+    if isinstance(path, TAKEN_BUFFERS):
         path = bytes(path)
     if INSIDE.active or not isinstance(path, (str, bytes)) or not (dir_fd is None or isinstance(dir_fd, int)):
         return None

@@ -234,8 +234,8 @@ def creates_elsewhere(path: str) -> bool:
 
 def _unless_invalid(place: Any, flags: Any, spelled: Any) -> Any:
     """*place*, or a failure where the kernel refuses *flags* before it looks at any path."""
-    has_nul = isinstance(spelled, (str, bytes)) and "\0" in os.fsdecode(spelled)
-    if isinstance(flags, int) and not has_nul and (flags & _TMPFILE or flags & _CREATE_DIRECTORY == _CREATE_DIRECTORY):
+    is_path = isinstance(spelled, (str, bytes)) and "\0" not in os.fsdecode(spelled)
+    if isinstance(flags, int) and is_path and (flags & _TMPFILE or flags & _CREATE_DIRECTORY == _CREATE_DIRECTORY):
         try:
             _real.open("", flags)
         except OSError as error:

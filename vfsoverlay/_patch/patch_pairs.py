@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from vfsoverlay import _real
-from vfsoverlay._patch.dispatch import STATE, answer, found_after_all, locate, text_of, trimmed
+from vfsoverlay._patch.dispatch import STATE, TAKEN_BUFFERS, answer, found_after_all, locate, text_of, trimmed
 from vfsoverlay._patch.replacement import Replacement
 from vfsoverlay._vfs import refusals
 from vfsoverlay._vfs.location import Failed, Foreign, Location
@@ -27,7 +27,7 @@ def _surely_foreign(path: Any) -> bool:
 
 def _has_nul(path: Any) -> bool:
     """Whether the real call will refuse *path* before anything else; so it does what is no path at all."""
-    if isinstance(path, (str, bytes, bytearray)):
+    if isinstance(path, (str, bytes, *TAKEN_BUFFERS)):
         return ("\0" if isinstance(path, str) else b"\0") in path  # type: ignore[operator]
     return True
 
