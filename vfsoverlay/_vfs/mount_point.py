@@ -201,9 +201,10 @@ class MountPoint:
         """Tell the readahead over small files that *path* is opened."""
         if self._lookahead is None:
             return
-        number = self._order.number(path)
-        if number is not None:
-            self._lookahead.opened(number[0], number[1], lambda ahead: self._order.file_at(path, ahead))
+        place = self._order.number(path)
+        if place is not None:
+            run, number = place
+            self._lookahead.opened(run, number, lambda ahead: self._order.file_at(path, run, ahead))
 
     def _resolve(self, file: File) -> tuple[ObjectId, Callable[[int, int, Sink, Purpose], None]]:
         return self.object_id(file.path, file.node), self._reader(file.path, file.node)

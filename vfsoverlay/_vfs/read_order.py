@@ -70,10 +70,13 @@ class ReadOrder:
             number = None if directory is None else directory.numbers.get(name)
             return None if directory is None or number is None else (directory.run, directory.first + number)
 
-    def file_at(self, near: str, number: int) -> File | None:
-        """File *number* of the run that the file *near* is in; None behind the last one."""
+    def file_at(self, near: str, run: str, number: int) -> File | None:
+        """File *number* of *run*, which the file *near* was in; None behind the last one."""
         with self._lock:
             directory = self._directory(near.rpartition("/")[0])
+            if directory is None or directory.run != run:
+                # Another thread has joined it to the run of the directory before: its numbers are others now.
+                return None
             while directory is not None:
                 place = number - directory.first
                 if place < len(directory.files):
