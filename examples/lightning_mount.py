@@ -24,11 +24,11 @@ class Work(LightningWork):  # type: ignore[misc]  # the library has no types
     """Reads what it has declared to mount."""
 
     def run(self) -> None:
-        """Runs in a process of its own, in which the mount is there."""
+        """Runs in a process of its own, in which the mount is there, and which a signal ends when the app stops."""
         for name in os.listdir(ROOT):
-            print(f"{name}: {os.path.getsize(os.path.join(ROOT, name))} bytes")
+            print(f"{name}: {os.path.getsize(os.path.join(ROOT, name))} bytes", flush=True)
         with open(os.path.join(ROOT, "esRedditJson1"), encoding="utf-8") as file:
-            print(file.readline().rstrip())
+            print(file.readline().rstrip(), flush=True)
 
 
 class Flow(LightningFlow):  # type: ignore[misc]

@@ -47,6 +47,8 @@ def run_app(server: S3Server, tmp_path: Path) -> Callable[..., subprocess.Comple
             **os.environ,
             **server.environment(),
             "CHECK_ERROR_QUEUE_INTERVAL": "0.2",
+            # Works are ended by a signal, which leaves in the buffer what is there.
+            "PYTHONUNBUFFERED": "1",
             "PYTHONPATH": os.pathsep.join(filter(None, path)),
             **variables,
         }
