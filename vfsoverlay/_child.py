@@ -40,7 +40,6 @@ def receive(entries: list[dict[str, Any]]) -> None:
     if "vfsoverlay._api" in sys.modules:
         _adopt(entries)
     elif entries or slim.WATCH.on:
-        slim.WATCH.end()
         watch([entry["root_dir"] for entry in entries], lambda: _adopt(entries))
 
 

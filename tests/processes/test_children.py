@@ -16,6 +16,9 @@ import vfsoverlay
 from tests.processes.conftest import FILES, ROOT, Child, run
 from vfsoverlay.testing import S3Server
 
+# The test server runs in threads of this process.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
 READ = f"print(open('{ROOT}/day/1.txt').readline())"
 
 
@@ -220,7 +223,7 @@ def test_mounts_named_by_hand(server: S3Server) -> None:
 
 
 def test_a_mount_that_cannot_be_made_fails_where_it_is_touched(server: S3Server, tmp_path: Path) -> None:
-    """A mount that a child cannot make raises an OSError naming the source below its mount point, and harms nothing else."""
+    """A mount that a child cannot make raises an OSError that names the source where it is touched, and only there."""
     mounts = json.dumps([{"source": "s3://missing/", "root_dir": "/content/missing", **server.mount_options()}])
     with vfsoverlay.mount("s3://data/", ROOT, **server.mount_options()):
         env = {**os.environ, "VFSOVERLAY_CHILD": os.environ["VFSOVERLAY_CHILD"] + "\n/content/missing"}
@@ -262,7 +265,7 @@ if __name__ == "__main__":
     point = vfsoverlay.mount("s3://private/", "/content/data", **OPTIONS)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         print(pool.map(look, [0]))
-    for code in (READ, "import vfsoverlay; vfsoverlay.mount('s3://private/', '/content/data', **%r); %s" % (OPTIONS, READ)):
+    for code in (READ, "import vfsoverlay; vfsoverlay.mount('s3://private/', '/content/data', **%r); " % OPTIONS + READ):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         print((done.stdout.strip() or done.stderr.strip().splitlines()[-1]))
 """
