@@ -124,3 +124,14 @@ def test_earlier_and_saved_listings(mount: Any, server: Any) -> None:
     mount(reuse_listing=3600)
     assert os.listdir("/content/data") == ["x"]
     assert len(server.requests) == 0
+
+
+def test_sequential_reader_is_not_foreseen_when_switched_off(mount: Any, server: Any) -> None:
+    """readahead=False fetches of a large file what is read, one request after another."""
+    server.put("data", "big", os.urandom(4 * 1024 * 1024))
+    point = mount(readahead=False, promotion=False)
+    with open("/content/data/big", "rb") as file:
+        file.read(100_000)
+        file.read(100_000)
+    assert "requests.readahead" not in point.metrics()
+    assert server.requests.bytes_sent("get") <= 3 * 128 * 1024

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -39,6 +40,9 @@ BLOCK_SIZE: Final = 128 * 1024
 Item = TypeVar("Item")
 
 
+_LOGGER: Final = logging.getLogger("vfsoverlay")
+
+
 class BlockCache:
     """Bytes of object versions in one directory, shared by all processes that name the same directory.
 
@@ -49,6 +53,7 @@ class BlockCache:
         block_size: Bytes of a block; existing objects keep theirs.
         metrics: Where things are counted.
         deadline: Seconds to wait for another process that fetches the wanted bytes.
+        readahead: Whether sequential readers are fetched ahead of.
         promotion: Whether many random reads of one object may end in fetching it whole.
         boot: The identity of this boot; None: ask the kernel.
         kind_of_locks: How processes exclude each other; None: the best that the directory's file system has.
@@ -66,6 +71,7 @@ class BlockCache:
         block_size: int = BLOCK_SIZE,
         metrics: Metrics | None = None,
         deadline: float = 120.0,
+        readahead: bool = True,
         promotion: bool = True,
         boot: bytes | None = None,
         kind_of_locks: locks.Locks | None = None,
@@ -75,7 +81,9 @@ class BlockCache:
         self._locks = kind_of_locks or locks.probe(self.layout.locks)
         self._metrics = metrics or Metrics()
         self._deadline = deadline
+        self._readahead = readahead
         self._promotion = promotion
+        self._noted_memory = False
         self._boot = boot or boot_id()
         self._catalog = Catalog(self.layout.meta)
         self._known = CompleteFiles(self._locks)
@@ -146,7 +154,13 @@ class BlockCache:
             return self.complete(object_id, read_range)
 
         handle: CachedObject
-        handle = SmallHandle(object_id.key, object_id.size, read_range, complete=complete, directory=self.directory)
+        handle = SmallHandle(
+            object_id.key,
+            object_id.size,
+            read_range,
+            complete=complete,
+            note_memory=self._note_memory,
+        )
         if not _is_small(object_id):
             try:
                 handle = self._open_large(object_id, read_range, complete)
@@ -166,12 +180,23 @@ class BlockCache:
             read_range,
             fetcher=self._fetcher,
             metrics=self._metrics,
+            reads_ahead=self._readahead,
             # An object that would push most others out is not worth fetching on a guess.
             promotes=self._promotion and object_id.size <= self._budget.cache_size // 2,
             deadline=self._deadline,
             complete=complete,
+            note_memory=self._note_memory,
             release=lambda: self._large.release(stem, file),
         )
+
+    def _note_memory(self) -> None:
+        """Say once that bytes are not kept: the next reader fetches them again, which costs time and money."""
+        if not self._noted_memory:
+            self._noted_memory = True
+            _LOGGER.warning(
+                "no room in the cache %s: reads are served from memory and not kept; free space or raise cache_size",
+                self.directory,
+            )
 
     def warm(
         self, items: Iterable[Item], resolve: Callable[[Item], tuple[ObjectId, ReadRange]], *, ahead: int = 64

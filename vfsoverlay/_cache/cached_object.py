@@ -27,11 +27,20 @@ GET: Final = 1024 * 1024
 class CachedObject(ABC):
     """One version of an object, open for reading; made by ``BlockCache.open_partial``, safe for several threads."""
 
-    __slots__ = ("__weakref__", "_complete", "_memory", "size")
+    __slots__ = ("__weakref__", "_complete", "_memory", "_note_memory", "size")
 
-    def __init__(self, name: str, size: int, read_range: ReadRange, complete: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        name: str,
+        size: int,
+        read_range: ReadRange,
+        complete: Callable[[], int],
+        note_memory: Callable[[], object],
+    ) -> None:
         self.size = size
         self._complete = complete
+        #: Told when bytes are served from memory, because the disk could not take them.
+        self._note_memory = note_memory
         self._memory = MemoryReader(name, size, read_range)
 
     def readinto(self, offset: int, buffer: memoryview) -> int:
@@ -44,7 +53,10 @@ class CachedObject(ABC):
         if wanted <= 0:
             return 0
         buffer = buffer[:wanted]
-        return wanted if self._read_disk(offset, buffer) else self._memory.readinto(offset, buffer)
+        if self._read_disk(offset, buffer):
+            return wanted
+        self._note_memory()
+        return self._memory.readinto(offset, buffer)
 
     @abstractmethod
     def _read_disk(self, offset: int, buffer: memoryview) -> bool:
@@ -84,6 +96,7 @@ class LargeHandle(CachedObject):
         "_metrics",
         "_promotes",
         "_read_range",
+        "_reads_ahead",
         "_release",
         "_ticket",
     )
@@ -96,18 +109,21 @@ class LargeHandle(CachedObject):
         *,
         fetcher: Fetcher,
         metrics: Metrics,
+        reads_ahead: bool,
         promotes: bool,
         deadline: float,
         complete: Callable[[], int],
+        note_memory: Callable[[], object],
         release: Callable[[], object],
     ) -> None:
-        super().__init__(name, file.size, read_range, complete)
+        super().__init__(name, file.size, read_range, complete, note_memory)
         self._file = file
         self._read_range = read_range
         self._deadline = deadline
         self._release: Callable[[], object] | None = release
         self._fetcher = fetcher
         self._metrics = metrics
+        self._reads_ahead = reads_ahead
         self._promotes = promotes
         self._ahead = Readahead()
         self._ticket = Ticket()
@@ -115,7 +131,8 @@ class LargeHandle(CachedObject):
     def _read_disk(self, offset: int, buffer: memoryview) -> bool:
         file = self._file
         first, last = blocks.covering(offset, offset + len(buffer), file.block_size)
-        if not file.sealed:
+        self._metrics.add("bytes.asked", len(buffer))
+        if self._reads_ahead and not file.sealed:
             self._read_ahead(offset, offset + len(buffer))
         if not file.is_ready(first, last):
             try:
@@ -165,14 +182,19 @@ class LargeHandle(CachedObject):
 class SmallHandle(CachedObject):
     """A handle on an object that comes whole with the first read: to disk if there is room, else to memory."""
 
-    __slots__ = ("_fd", "_places")
+    __slots__ = ("_fd",)
 
     def __init__(
-        self, name: str, size: int, read_range: ReadRange, *, complete: Callable[[], int], directory: str
+        self,
+        name: str,
+        size: int,
+        read_range: ReadRange,
+        *,
+        complete: Callable[[], int],
+        note_memory: Callable[[], object],
     ) -> None:
-        super().__init__(name, size, read_range, complete)
+        super().__init__(name, size, read_range, complete, note_memory)
         self._fd = -1
-        self._places = directory
 
     def _read_disk(self, offset: int, buffer: memoryview) -> bool:
         try:
@@ -185,8 +207,9 @@ class SmallHandle(CachedObject):
         return _real.preadv(self._fd, [buffer], offset) == len(buffer)
 
     def placeholder(self) -> int:
-        # There may be no file, and no room to make one: what is asked for is a descriptor that cannot be read.
-        return _real.open(f"/proc/self/fd/{self._fd}" if self._fd >= 0 else self._places, _O_PATH)
+        # There may be no file, and no room to make one. What is asked for cannot be read anyway, so any file will do;
+        # not a directory, which io refuses to open.
+        return _real.open(f"/proc/self/fd/{self._fd}" if self._fd >= 0 else os.devnull, _O_PATH)
 
     def close(self) -> None:
         fd, self._fd = self._fd, -1

@@ -17,6 +17,8 @@ _SHARE_OF_PRICE: Final = 0.7
 
 #: Share of the blocks that must be on disk before: a few reads of a large object stay a few reads, however slow.
 _SHARE_OF_BLOCKS: Final = 0.01
+#: And so many in any case: of an object of a few MiB, one slow answer would pay for all of it.
+_FEWEST_BLOCKS: Final = 8
 
 
 class Promotion:
@@ -61,7 +63,7 @@ class Promotion:
             missing_bytes: What would be fetched.
             rate: Bytes a second that all connections together are expected to reach.
         """
-        if self.decided or ready < blocks * _SHARE_OF_BLOCKS:
+        if self.decided or ready < max(_FEWEST_BLOCKS, blocks * _SHARE_OF_BLOCKS):
             return False
         if self.waited < _SHARE_OF_PRICE * missing_bytes / rate:
             return False

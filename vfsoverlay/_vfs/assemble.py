@@ -68,6 +68,7 @@ def assemble(
             cache_size=_cache_size(spec),
             min_free=spec.option("min_free"),
             block_size=spec.option("block_size"),
+            readahead=spec.option("readahead"),
             promotion=spec.option("promotion"),
             metrics=metrics,
             deadline=spec.option("deadline"),
