@@ -197,7 +197,7 @@ def test_closing_twice_is_harmless(cache: BlockCache, source: Source) -> None:
 
 def test_many_random_reads_fetch_the_whole_object(cache: BlockCache, source: Source) -> None:
     """Random readers who have waited long enough get the whole object, for the purpose of promotion."""
-    oid = source.object("a", SIZE)
+    oid = source.object("a", 24 * MIB)
     released = threading.Event()
     # The first read waits for longer than the whole object would take.
     source.before = lambda *_: released.wait(0.2)
