@@ -27,10 +27,10 @@ FLOORS = (
     ("_store", "_namespace", "_cache"),
     ("_vfs",),
     ("_patch", "_native"),
-    ("_children", "_warming"),
+    ("_children", "_mount_text", "_warming"),
     ("_api", "testing"),
-    ("_parcel",),
-    ("_child", "cli", "dask", "lightning", "pytest_plugin", "ray", "spark"),
+    ("_parcel", "lightning"),
+    ("_child", "cli", "dask", "pytest_plugin", "ray", "spark"),
     ("__init__", "__main__", "_startup"),
 )
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}

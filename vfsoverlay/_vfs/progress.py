@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 import warnings
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
     #: None: a bar on a terminal or in a notebook; True, False: always, never; a callable is told (count, bytes).
     Wish = bool | Callable[[int, int], object] | None
+
+_LOGGER = logging.getLogger("vfsoverlay")
 
 #: Seconds: most work is over before anybody wonders.
 _PATIENCE: Final = 1.0
@@ -71,7 +74,9 @@ def shown_size(size: int) -> str:
 
 
 def _is_watched() -> bool:
-    """Whether somebody sees what is shown: at a terminal, or in a notebook."""
+    """Whether somebody sees what is shown, at a terminal or in a notebook, and has not silenced our warnings."""
+    if not _LOGGER.isEnabledFor(logging.WARNING):
+        return False
     return _in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
 
 

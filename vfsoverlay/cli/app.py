@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import click
 
-from vfsoverlay.cli import browse, cache, demo, doctor, explain, run
-from vfsoverlay.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_MOUNTED
-from vfsoverlay.cli.program import Program, run_program
+from vfsoverlay.cli import browse, cache, demo, doctor, explain, index, run, warm
+from vfsoverlay.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_MOUNTED, Settings
+from vfsoverlay.cli.output import logging_to_stderr
+from vfsoverlay.cli.program import Command, Program, run_program
 from vfsoverlay.errors import MountError
 
 _EPILOG = (
@@ -20,10 +22,16 @@ _EPILOG = (
 
 
 @click.group(epilog=_EPILOG)
+@click.option("-v", "--verbose", count=True, help="Log what is done and what was fetched; -vv also details.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings; errors only.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(package_name="vfsoverlay")
-def app(debug: bool) -> None:
+@click.pass_obj
+def app(settings: Settings, verbose: int, quiet: bool, debug: bool) -> None:
     """Objects below an S3 prefix as read-only files: run programs on them, or look at them."""
+    settings.debug = debug
+    if verbose or quiet:
+        settings.cleanup.enter_context(logging_to_stderr(-1 if quiet else verbose))
 
 
 for _command in (
@@ -33,6 +41,8 @@ for _command in (
     browse.cat,
     browse.tree,
     explain.explain,
+    warm.warm,
+    index.index,
     cache.cache,
     doctor.doctor,
     demo.demo,
@@ -47,15 +57,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ``run`` replaces this program by another one: it does not return where that one raises.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        outcome = app.main(words, prog_name="vfsoverlay", standalone_mode=False)
-    except (click.ClickException, click.Abort, KeyboardInterrupt, OSError) as error:
-        if words[:1] == ["--debug"]:
-            raise
-        return _report(error)
-    if isinstance(outcome, Program):
-        run_program(outcome)
-        return 0
+    with ExitStack() as cleanup:
+        settings = Settings(cleanup)
+        try:
+            outcome = app.main(words, prog_name="vfsoverlay", standalone_mode=False, obj=settings)
+            if isinstance(outcome, Command):
+                outcome.execute()
+        except (click.ClickException, click.Abort, KeyboardInterrupt, OSError) as error:
+            if settings.debug:
+                raise
+            return _report(error)
+        if isinstance(outcome, Program):
+            run_program(outcome)
+            return 0
     return outcome if isinstance(outcome, int) else 0
 
 

@@ -32,7 +32,7 @@ def ls(targets: tuple[str, ...], is_long: bool, recursive: bool, human: bool, js
     With --json: a list of objects with "path", "type" ("file" or "directory"), "size" in bytes
     (0 for directories) and "modified".
     """
-    with opened(targets, **where) as places:
+    with opened(targets, lazily=not recursive, **where) as places:
         rows = [row for place in places for row in _list(place, recursive=recursive)]
     if json:
         print_json(rows)
@@ -80,7 +80,7 @@ def stat_command(targets: tuple[str, ...], json: bool, **where: Any) -> None:
     With --json: a list of objects with "path", "type", "size", "modified", "mode", "inode",
     "device", "uid" and "gid".
     """
-    with opened(targets, **where) as places:
+    with opened(targets, lazily=True, **where) as places:
         rows = [_stat_row(place) for place in places]
     if json:
         print_json(rows)
@@ -107,7 +107,7 @@ def _stat_row(place: Target) -> dict[str, Any]:
 @source_options
 def cat(targets: tuple[str, ...], **where: Any) -> None:
     """Write the content of files to stdout."""
-    with opened(targets, **where) as places:
+    with opened(targets, lazily=True, **where) as places:
         for place in places:
             with open(place.path, "rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer, _COPY_BYTES)
@@ -124,7 +124,7 @@ def tree(target: str, level: int | None, json: bool, **where: Any) -> None:
 
     With --json: nested objects with "name", "type", "size" (files) and "entries" (directories).
     """
-    with opened([target], **where) as (place,):
+    with opened([target], lazily=level is not None, **where) as (place,):
         root = {"name": place.shown, "type": "directory", "entries": _entries(place.path, level)}
     if json:
         print_json(root)

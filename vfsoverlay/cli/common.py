@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import wraps
 from typing import Any, Final
 
 import click
 
-from vfsoverlay.cli.targets import parse_options, usage_errors
+from vfsoverlay._mount_text import parse_options
+from vfsoverlay.cli.targets import usage_errors
 
 #: Exit codes; docs/command-line.md shows this table.
 EXIT_FAILED: Final = 1
@@ -44,6 +46,15 @@ as_json = click.option("--json", is_flag=True, help="Print one JSON document ins
 human_sizes = click.option("-h", "--human", is_flag=True, help="Show sizes in KiB, MiB ... instead of bytes.")
 
 
+class Settings:
+    """What the options before the command ask for."""
+
+    def __init__(self, cleanup: ExitStack) -> None:
+        self.debug = False
+        #: Closed when everything is over, the program of ``run`` included.
+        self.cleanup = cleanup
+
+
 def source_options(command: _Command) -> _Command:
     """Give *command* the options that say what is mounted; it receives ``mounts`` and ``options``."""
 
@@ -59,7 +70,8 @@ def source_options(command: _Command) -> _Command:
     ) -> Any:
         shorthands = {"anon": anon, "endpoint_url": endpoint_url, "profile": profile, "region": region}
         with usage_errors():
-            options = parse_options(assignments, shorthands)
+            options = {name: value for name, value in shorthands.items() if value is not None}
+            options |= parse_options(assignments)
         return command(*args, options=options, **rest)
 
     for option in (_OPTION, *reversed(_SHORTHANDS), _MOUNT):

@@ -26,7 +26,8 @@ def demo(source: str | None, mounts: tuple[str, ...], options: dict[str, Any]) -
     Without SOURCE an S3 server in this process serves the sample: nothing is needed, not even a network.
     """
     from vfsoverlay import _api
-    from vfsoverlay.cli.targets import parse_mount, usage_errors
+    from vfsoverlay._mount_text import parse_mount
+    from vfsoverlay.cli.targets import usage_errors
 
     with ExitStack() as stack:
         if source is None:

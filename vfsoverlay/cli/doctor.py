@@ -100,7 +100,7 @@ def _credentials(profile: str | None) -> str:
 
 def _source(text: str, options: dict[str, Any]) -> str:
     from vfsoverlay import _api
-    from vfsoverlay.cli.targets import parse_mount
+    from vfsoverlay._mount_text import parse_mount
 
     with _api.mount(parse_mount(text, options)) as point:
         total, objects = point.size()

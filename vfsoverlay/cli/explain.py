@@ -25,7 +25,7 @@ def explain(targets: tuple[str, ...], json: bool, **where: Any) -> None:
     """
     from vfsoverlay import _api
 
-    with opened(targets, **where) as places:
+    with opened(targets, lazily=True, **where) as places:
         found = [_api.explain(place.path)._replace(path=place.shown) for place in places]
     if json:
         print_json([explanation._asdict() for explanation in found])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any
 
@@ -22,6 +25,22 @@ def print_line(text: str) -> None:
 def print_json(value: Any) -> None:
     """*value* as the one document of this command; names that are no UTF-8 keep their escapes."""
     click.echo(json.dumps(value, indent=2))
+
+
+@contextmanager
+def logging_to_stderr(verbosity: int) -> Iterator[None]:
+    """Log to standard error: errors only (-1), also what is done (1), also details (2 and more)."""
+    logger = logging.getLogger("vfsoverlay")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("vfsoverlay: %(message)s"))
+    before = logger.level
+    logger.setLevel({-1: logging.ERROR, 1: logging.INFO}.get(verbosity, logging.DEBUG))
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
 def shown_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""A Python program run inside this process exactly as ``python`` itself would run it."""
+"""What ``run`` runs: a Python program inside this process, exactly as ``python`` would, or any other in its place."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import sys
 import types
 import zipfile
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, NoReturn
 
 _PYTHON = re.compile(r"python(?:3(?:\.\d+)?)?")
 _SOURCE_SUFFIXES = (".py", ".pyw")
 
 
 class UnusableProgramError(ValueError):
-    """The words after ``--`` are no Python program that can run in this process; the message says why."""
+    """The words after ``--`` are nothing that can be run with mounts; the message says why."""
 
 
 class Program(NamedTuple):
@@ -32,14 +32,29 @@ class Program(NamedTuple):
     arguments: tuple[str, ...]
 
 
-def parse_program(words: Sequence[str]) -> Program:
+class Command(NamedTuple):
+    """Another program than Python, which gets the mounts in its environment, for the Python programs it starts."""
+
+    path: str
+    words: tuple[str, ...]
+    """Its name as it was written, and its arguments."""
+
+    def execute(self) -> NoReturn:
+        """Become this program; raises OSError where the system cannot run it."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.execv(self.path, self.words)  # noqa: S606 - the task
+
+
+def parse_program(words: Sequence[str]) -> Program | Command:
     """The program that *words* ask for.
 
     They may be ``script.py ...``, ``-m module ...``, ``-c code ...``, each also behind ``python``,
-    or a command on ``PATH`` that is a Python script of this environment, such as ``pytest``.
+    or a command on ``PATH``, which runs in this process if it is a Python script of this environment,
+    such as ``pytest``.
 
     Raises:
-        UnusableProgramError: Anything else, such as a compiled program.
+        UnusableProgramError: There is no such program, or it is a Python script of another environment.
     """
     behind_python = bool(words) and _PYTHON.fullmatch(os.path.basename(words[0])) is not None
     if behind_python:
@@ -56,7 +71,13 @@ def parse_program(words: Sequence[str]) -> Program:
     if first.startswith("-"):
         msg = f"options of the interpreter go to the one that runs vfsoverlay: python {first} -m vfsoverlay run ..."
         raise UnusableProgramError(msg)
-    return Program("script", _find_script(first, as_python=behind_python), rest)
+    path = _find(first, as_python=behind_python)
+    if behind_python or _is_python(first, path):
+        return Program("script", path, rest)
+    if not os.access(path, os.X_OK):
+        msg = f"{path} is no Python program and cannot be executed"
+        raise UnusableProgramError(msg)
+    return Command(path, (first, *rest))
 
 
 def run_program(program: Program) -> None:
@@ -70,20 +91,23 @@ def run_program(program: Program) -> None:
     run[program.kind](program)
 
 
-def _find_script(name: str, *, as_python: bool) -> str:
+def _find(name: str, *, as_python: bool) -> str:
     path = name if as_python or "/" in name or os.path.exists(name) else shutil.which(name)
     if path is None or not os.path.exists(path):
         msg = f"can't open file {os.path.abspath(name)!r}: no such file, and no command of this name on PATH"
         raise UnusableProgramError(msg)
-    if as_python or path.endswith(_SOURCE_SUFFIXES) or _is_importable(path):
-        return path
+    return path
+
+
+def _is_python(name: str, path: str) -> bool:
+    if path.endswith(_SOURCE_SUFFIXES) or _is_importable(path):
+        return True
     with io.open_code(path) as file:
         shebang = file.readline(256).decode("utf-8", "replace")
     if not shebang.startswith("#!") or "python" not in shebang:
-        msg = f"{name} is no Python program; only Python programs run in this process and see its mounts"
-        raise UnusableProgramError(msg)
+        return False
     _check_environment(name, shebang[2:].split()[0])
-    return path
+    return True
 
 
 def _check_environment(name: str, interpreter: str) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 from typing import Any
 
 import click
 
 from vfsoverlay._mount_text import parse_mount
+from vfsoverlay._spec import Mount
 from vfsoverlay.cli.common import source_options
 from vfsoverlay.cli.program import Command, Program, UnusableProgramError, parse_program
 from vfsoverlay.cli.targets import usage_errors
@@ -34,12 +37,15 @@ def run(
 
     Any other command takes the place of this process. The Python programs that it starts see the
     mounts; the command itself, such as ls or ffmpeg, does not.
-    """
-    if mounts:
-        from vfsoverlay import _api
 
-        with usage_errors():
-            for point in _api.mount([parse_mount(text, options) for text in mounts]):
+    $VFSOVERLAY_MOUNTS may name further mounts, as a JSON list.
+    """
+    with usage_errors():
+        specs = [*_from_environment(), *(parse_mount(text, options) for text in mounts)]
+        if specs:
+            from vfsoverlay import _api
+
+            for point in _api.mount(specs):
                 _LOGGER.info("%s is mounted at %s", point.source, point.root_dir)
     try:
         # Not before the mounts are there: the program may lie below one of them.
@@ -51,6 +57,18 @@ def run(
     else:
         _prepare_lightning(options, wanted=lightning)
     return program
+
+
+def _from_environment() -> list[Mount]:
+    """What $VFSOVERLAY_MOUNTS names; nothing where a parent process wrote it, whose mounts are here already."""
+    text = os.environ.get("VFSOVERLAY_MOUNTS")
+    if not text or "VFSOVERLAY_CHILD" in os.environ:
+        return []
+    try:
+        return [Mount.from_dict(entry) for entry in json.loads(text)]
+    except (ValueError, TypeError) as error:
+        msg = f"$VFSOVERLAY_MOUNTS is no JSON list of mounts: {error}"
+        raise ValueError(msg) from error
 
 
 def _prepare_lightning(options: dict[str, Any], *, wanted: bool | None) -> None:

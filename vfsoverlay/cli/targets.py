@@ -1,19 +1,29 @@
-"""What the words of a command line mean: mounts, mount options, and the URL or path that is looked at."""
+"""The URLs and paths of a command line, reachable as files while a command runs."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+import errno
+import glob
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import click
 
-from vfsoverlay._options import OPTIONS
+from vfsoverlay._mount_text import parse_mount
 from vfsoverlay._spec import Mount
+
+_LOGGER = logging.getLogger("vfsoverlay")
 
 #: Where the source of a URL on the command line is mounted while the command runs.
 _PRIVATE_ROOT = "/vfsoverlay-command-line"
+
+#: Options that need all names at once; a URL is then not listed directory by directory.
+_EAGER = ("listing", "index", "reuse_listing")
+
+#: Gives the folder of a URL, with its slash, and the name in it (empty for a folder).
+Split = Callable[[str], tuple[str, str]]
 
 
 class Target(NamedTuple):
@@ -22,42 +32,6 @@ class Target(NamedTuple):
     path: str
     shown: str
     """As the user spelled it."""
-
-
-def parse_mount(text: str, options: Mapping[str, Any]) -> Mount:
-    """The mount that ``SRC:PATH`` asks for; without ``:PATH`` at the default place.
-
-    A source ends in a slash, so the path begins after the last ``:/``.
-    """
-    source, separator, path = text.rpartition(":/")
-    if not separator or "://" not in source:
-        return Mount(text, **options)
-    return Mount(source, f"/{path}", **options)
-
-
-def parse_options(texts: Sequence[str], shorthands: Mapping[str, Any]) -> dict[str, Any]:
-    """Mount options from ``NAME=VALUE`` texts and from options that have a spelling of their own.
-
-    A value is read as JSON where it is JSON and the option's default is no text: ``anon=true``,
-    ``deadline=30``, ``storage_options={"key": "..."}``; anything else is a text, such as ``cache_size=20GiB``.
-    """
-    options = {name: value for name, value in shorthands.items() if value is not None}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if not separator:
-            msg = f"an option is written NAME=VALUE, not {text!r}"
-            raise ValueError(msg)
-        options[name] = _parse_value(name, value)
-    return options
-
-
-def _parse_value(name: str, text: str) -> Any:
-    if name in OPTIONS and name.endswith("_mode"):
-        return int(text, 8)
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 @contextmanager
@@ -69,35 +43,77 @@ def usage_errors() -> Iterator[None]:
         raise click.UsageError(str(error)) from error
 
 
+def split_url(url: str) -> tuple[str, str]:
+    """The folder of *url*, with its slash, and the name in it (empty for a folder)."""
+    protocol, _, rest = url.partition("://")
+    folder, slash, name = rest.rpartition("/")
+    return (f"{protocol}://{folder}/", name) if slash else (f"{url}/", "")
+
+
+def split_pattern(url: str) -> tuple[str, str]:
+    """As ``split_url``; where *url* is a pattern, the last folder above all that is not spelled out, and the rest."""
+    protocol, _, rest = url.partition("://")
+    bucket, *parts = rest.split("/")
+    plain = next((number for number, part in enumerate(parts) if glob.has_magic(part)), None)
+    if plain is None:
+        return split_url(url)
+    return "/".join((f"{protocol}://{bucket}", *parts[:plain], "")), "/".join(parts[plain:])
+
+
 @contextmanager
-def opened(words: Sequence[str], mounts: Sequence[str], options: Mapping[str, Any]) -> Iterator[list[Target]]:
+def opened(
+    words: Sequence[str],
+    mounts: Sequence[str],
+    options: Mapping[str, Any],
+    *,
+    lazily: bool = False,
+    split: Split = split_url,
+) -> Iterator[list[Target]]:
     """Mount what *words* and *mounts* name for the time of a command, and say where each word is.
 
     A word is a URL, whose folder is mounted, or a path below one of the *mounts*. An OSError of the
     command names the URL, not the place where it was mounted.
+
+    Args:
+        words: The URLs and paths.
+        mounts: Further mounts, as ``SRC:PATH``.
+        options: Options of all of them.
+        lazily: List of the URLs only the directories that the command looks at.
+        split: What of a URL is mounted.
     """
     from vfsoverlay import _api
 
+    lazy = {"listing": "lazy"} if lazily and not any(name in options for name in _EAGER) else {}
     sources: dict[str, str] = {}
     with ExitStack() as stack:
         with usage_errors():
             for text in mounts:
                 stack.enter_context(_api.mount(parse_mount(text, options)))
-            for source in dict.fromkeys(_split_url(word)[0] for word in words if "://" in word):
+            for source in dict.fromkeys(split(word)[0] for word in words if "://" in word):
                 root = f"{_PRIVATE_ROOT}/{len(sources)}"
-                stack.enter_context(_api.mount(Mount(source, root, **options)))
+                stack.enter_context(_api.mount(Mount(source, root, **{**options, **lazy})))
                 sources[source] = root
+        stack.callback(log_counts)
         try:
-            yield [_find(word, sources) for word in words]
+            yield [_find(word, sources, split) for word in words]
         except OSError as error:
             error.filename = _as_url(error.filename, sources)
             raise
 
 
-def _find(word: str, sources: Mapping[str, str]) -> Target:
+def log_counts() -> None:
+    """Log what the mounts in force have asked for and got, for ``--verbose``."""
+    from vfsoverlay import _api
+
+    if _LOGGER.isEnabledFor(logging.INFO):
+        counts = sorted(_api.metrics().items())
+        _LOGGER.info("%s", " ".join(f"{name}={count:.6g}" for name, count in counts) or "nothing was asked for")
+
+
+def _find(word: str, sources: Mapping[str, str], split: Split) -> Target:
     if "://" not in word:
         return Target(word, word)
-    source, name = _split_url(word)
+    source, name = split(word)
     return Target(f"{sources[source]}/{name}" if name else sources[source], word)
 
 
@@ -108,8 +124,6 @@ def _as_url(filename: Any, sources: Mapping[str, str]) -> Any:
     return filename
 
 
-def _split_url(url: str) -> tuple[str, str]:
-    """The folder of *url*, with its slash, and the name in it (empty for a folder)."""
-    protocol, _, rest = url.partition("://")
-    folder, slash, name = rest.rpartition("/")
-    return (f"{protocol}://{folder}/", name) if slash else (f"{url}/", "")
+def invalid_file(error: ValueError) -> OSError:
+    """What is wrong with the content of a file, as an error that exits like one of reading it."""
+    return OSError(errno.EINVAL, str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -13,9 +14,10 @@ from pathlib import Path
 import pytest
 
 import vfsoverlay
+from vfsoverlay._mount_text import parse_mount, parse_options
 from vfsoverlay.cli.app import app, main
 from vfsoverlay.cli.output import shown_name, shown_size, shown_time
-from vfsoverlay.cli.targets import parse_mount, parse_options
+from vfsoverlay.cli.targets import split_pattern
 from vfsoverlay.testing import S3Server
 from vfsoverlay.testing.sample import SAMPLE_BUCKET, sample_objects
 
@@ -39,7 +41,8 @@ def call(server: S3Server, capfd: pytest.CaptureFixture[str]) -> Call:
     """Run the command in this process, pointed at the test server."""
 
     def run(*words: str) -> tuple[int, str, str]:
-        code = main(words if words[0] in {"cache", "--help"} else [*words, "--anon", "--endpoint-url", server.url])
+        is_local = words[0] in {"cache", "--help"} or words[:2] in {("index", "info"), ("index", "load")}
+        code = main(words if is_local else [*words, "--anon", "--endpoint-url", server.url])
         assert vfsoverlay.mounts() == ()
         return (code, *capfd.readouterr())
 
@@ -211,10 +214,139 @@ def test_run_mounts_for_a_program(server: S3Server, tmp_path: Path) -> None:
     server.delete("bucket", "deep/script.py")
 
 
-@pytest.mark.parametrize("words", [["/bin/ls"], ["missing.py"], []])
-def test_run_refuses_what_would_not_see_the_mounts(words: list[str]) -> None:
-    """A program that cannot run in this process is a usage error."""
+@pytest.mark.parametrize("words", [["/etc/passwd"], ["missing.py"], ["/etc/shadowed/x"], []])
+def test_run_refuses_what_cannot_run(words: list[str]) -> None:
+    """A program that is not there, or is none, is a usage error."""
     assert main(["run", "--", *words]) == 2
+
+
+def test_run_becomes_any_other_command(server: S3Server) -> None:
+    """Another command takes the process over, with its status; Python programs that it starts have the mounts."""
+    reader = f"{sys.executable} -c \"print(open('/content/x/c').read())\""
+    words = ["run", "--anon", "--endpoint-url", server.url, "--mount", "s3://bucket/deep/more/:/content/x", "--"]
+    done = subprocess.run(
+        [sys.executable, "-m", "vfsoverlay", "-v", *words, "sh", "-c", f"{reader}; echo $0; exit 5"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (5, "c\nsh\n")
+    assert "s3://bucket/deep/more/ is mounted at /content/x" in done.stderr
+    assert "sh is no Python program: only Python programs that it starts see the mounts" in done.stderr
+
+
+def test_run_prepares_lightning(tmp_path: Path) -> None:
+    """Run --lightning lets works make their mounts, with the options of the command line; --no-lightning does not."""
+    code = "from vfsoverlay import lightning; print(lightning._OPTIONS)"
+    for flag, expected in (("--lightning", "{'': {'anon': True}}"), ("--no-lightning", "{}")):
+        words = ["run", flag, "--anon", "--", "-c", code]
+        done = subprocess.run([sys.executable, "-m", "vfsoverlay", *words], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == expected
+
+
+def test_looking_at_a_url_lists_only_its_directory(call: Call, server: S3Server) -> None:
+    """A URL is listed directory by directory, so a look into a huge bucket costs a request, not a listing of it all."""
+    for command in ("ls", "stat", "cat", "explain"):
+        server.requests.reset()
+        assert call(command, "s3://bucket/deep/more/c")[0] == 0
+        lists = server.requests.select("list")
+        assert 0 < len(lists) <= 3, command
+        assert all(request.query.get("delimiter") == "/" or request.query["max-keys"] == "1" for request in lists)
+
+
+def test_warm_fetches_files(call: Call, server: S3Server, tmp_path: Path) -> None:
+    """Warm fetches directories, patterns and files up to a limit, says how much, and works offline afterwards."""
+    cache = ("-o", f"cache_dir={tmp_path}")
+    code, out, err = call("warm", "--json", "s3://bucket/deep/*/c", "s3://bucket/a.txt", *cache)
+    assert (code, json.loads(out), err) == (0, {"files": 2, "bytes": 6, "fetched": 6}, "")
+    assert call("warm", "s3://bucket/", *cache) == (0, "4 files, 2.0 KiB (2.0 KiB new)\n", "")
+    server.requests.reset()
+    assert call("cat", "s3://bucket/a.txt", *cache, "-o", "offline=true") == (0, "alpha", "")
+    assert len(server.requests) == 0
+    limited = call("warm", "--json", "--max-bytes", "2KB", "s3://bucket/a.txt", "s3://bucket/deep/")
+    assert json.loads(limited[1]) == {"files": 1, "bytes": 5, "fetched": 5}
+
+
+@pytest.mark.parametrize(
+    ("url", "split"),
+    [
+        ("s3://b/p/", ("s3://b/p/", "")),
+        ("s3://b/p/x", ("s3://b/p/", "x")),
+        ("s3://b/p/*.txt", ("s3://b/p/", "*.txt")),
+        ("s3://b/**/x?/y", ("s3://b/", "**/x?/y")),
+        ("s3://b/[a]/", ("s3://b/", "[a]/")),
+    ],
+)
+def test_a_pattern_mounts_what_is_spelled_out(url: str, split: tuple[str, str]) -> None:
+    """Of a pattern, the folder above its first special character is mounted."""
+    assert split_pattern(url) == split
+
+
+def test_a_listing_can_be_kept(call: Call, server: S3Server, tmp_path: Path) -> None:
+    """Index save writes a listing, info shows it, a mount uses it without a request, and load puts it into a cache."""
+    file = str(tmp_path / "listing")
+    code, out, _ = call("index", "save", "--json", "s3://bucket/deep/", file)
+    saved = json.loads(out)
+    assert code == 0
+    assert saved | {"listed": ""} == {
+        "file": file, "origin": f"{server.url}/bucket", "prefix": "deep/", "version_at": None,
+        "objects": 2, "bytes": 2049, "hidden": 0, "listed": "",
+    }  # fmt: skip
+    assert json.loads(call("index", "info", "--json", file)[1]) == saved
+    assert "objects     2\nbytes       2.0 KiB\n" in call("index", "info", "-h", file)[1]
+    server.requests.reset()
+    assert call("ls", "-R", "s3://bucket/deep/", "-o", f"index={file}") == (0, "b.bin\nmore/\nmore/c\n", "")
+    cache = str(tmp_path / "cache")
+    assert call("index", "load", file, "--cache-dir", cache)[0] == 0
+    for option in ("offline=true", "reuse_listing=3600"):
+        assert call("ls", "s3://bucket/deep/", "-o", f"cache_dir={cache}", "-o", option) == (0, "b.bin\nmore/\n", "")
+    assert len(server.requests) == 0
+
+
+def test_a_file_that_is_no_listing_is_told(call: Call, tmp_path: Path) -> None:
+    """Index info and load of another file, and of a listing of another source, are errors that name it."""
+    (tmp_path / "file").write_text("something else")
+    for command in ("info", "load"):
+        code, _, err = call("index", command, str(tmp_path / "file"))
+        assert (code, err) == (1, f"vfsoverlay: {tmp_path}/file is no listing saved by this version of vfsoverlay\n")
+    assert call("index", "info", str(tmp_path / "absent"))[0] == 1
+    assert call("index", "save", "s3://bucket/", str(tmp_path / "file"), "-o", "listing=lazy")[0] == 2
+    assert call("index", "save", "s3://bucket/", str(tmp_path / "file"), "-m", "s3://bucket/")[0] == 2
+    assert call("index", "save", "s3://bucket/", str(tmp_path / "file"))[0] == 0
+    assert "not of" in call("ls", "s3://bucket/deep/", "-o", f"index={tmp_path}/file")[2]
+
+
+def test_verbose_and_quiet(call: Call, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """-v logs what was fetched, -q leaves warnings out; both stand before the command."""
+    told = call("-v", "cat", "s3://bucket/a.txt")[2]
+    assert told.startswith("vfsoverlay: bytes.list=")
+    assert " bytes.read=5 misses=1 opens=1 " in told
+    (tmp_path / "there").write_text("")
+    mount = ("ls", str(tmp_path), "--mount", f"s3://bucket/deep/:{tmp_path}")
+    assert call(*mount)[0] == 0
+    assert "is shadowed" in caplog.text
+    caplog.clear()
+    assert call("-q", *mount) == (0, "b.bin\nmore/\n", "")
+    assert caplog.text == ""
+    assert logging.getLogger("vfsoverlay").handlers == []
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("vfsoverlay in", "plain,index\n"),
+        ("vfsoverlay index sa", "plain,save\n"),
+        ("vfsoverlay ls --re", "--recursive"),
+    ],
+)
+def test_the_shell_completes(
+    words: str, expected: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commands, sub-commands and options are completed by the shell, in the way that click offers."""
+    monkeypatch.setenv("_VFSOVERLAY_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    with pytest.raises(SystemExit):
+        main([])
+    assert expected in capfd.readouterr().out
 
 
 def test_the_cache_can_be_looked_after(call: Call, tmp_path: Path) -> None:
@@ -291,8 +423,8 @@ def test_a_mount_is_source_and_path(text: str, source: str, root_dir: str) -> No
 def test_options_are_json_or_text() -> None:
     """NAME=VALUE is JSON where it is JSON, octal for permission bits, and a text otherwise."""
     texts = ["cache_size=20GiB", "deadline=5", "requester_pays=true", "file_mode=0640", 'storage_options={"key": "k"}']
-    assert parse_options(texts, {"anon": None, "profile": "p"}) == {
-        "profile": "p", "cache_size": "20GiB", "deadline": 5, "requester_pays": True, "file_mode": 0o640,
+    assert parse_options(texts) == {
+        "cache_size": "20GiB", "deadline": 5, "requester_pays": True, "file_mode": 0o640,
         "storage_options": {"key": "k"},
     }  # fmt: skip
 

@@ -124,7 +124,7 @@ def test_a_command_of_this_environment_is_found(tmp_path: Path, monkeypatch: pyt
         (["no-such-command"], "no command of this name"),
         (["python", "missing.py"], "can't open file"),
         (["./missing.py"], "can't open file"),
-        (["/bin/sh", "-c", "true"], "is no Python program"),
+        (["/etc/passwd"], "is no Python program and cannot be executed"),
         (["./foreign"], "belongs to /opt/other/bin/python3"),
     ],
 )

@@ -1,0 +1,46 @@
+"""Mounts and their options as text, the way command lines and configuration files write them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vfsoverlay._options import OPTIONS
+from vfsoverlay._spec import Mount
+
+
+def parse_mount(text: str, options: Mapping[str, Any]) -> Mount:
+    """The mount that ``SRC:PATH`` asks for; without ``:PATH`` at the default place.
+
+    A source ends in a slash, so the path begins after the last ``:/``.
+    """
+    source, separator, path = text.rpartition(":/")
+    if not separator or "://" not in source:
+        return Mount(text, **options)
+    return Mount(source, f"/{path}", **options)
+
+
+def parse_options(texts: Sequence[str]) -> dict[str, Any]:
+    """Mount options from ``NAME=VALUE`` texts.
+
+    A value is read as JSON where it is JSON and the option's default is no text: ``anon=true``,
+    ``deadline=30``, ``storage_options={"key": "..."}``; anything else is a text, such as ``cache_size=20GiB``.
+    """
+    options = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator:
+            msg = f"an option is written NAME=VALUE, not {text!r}"
+            raise ValueError(msg)
+        options[name] = _parse_value(name, value)
+    return options
+
+
+def _parse_value(name: str, text: str) -> Any:
+    if name in OPTIONS and name.endswith("_mode"):
+        return int(text, 8)
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
