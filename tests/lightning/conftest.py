@@ -38,9 +38,9 @@ def server() -> Iterator[S3Server]:
 
 @pytest.fixture
 def run_app(server: S3Server, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Call with the source of an app and the arguments of ``run_app.py``."""
+    """Call with the source of an app and the arguments of ``run_app.py``; *under* are words between it and python."""
 
-    def run(source: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(source: str, *arguments: str, under: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         (tmp_path / "app_under_test.py").write_text(source)
         path = [str(tmp_path), str(HERE / "alias"), os.environ.get("PYTHONPATH", "")]
         environment = {
@@ -50,9 +50,8 @@ def run_app(server: S3Server, tmp_path: Path) -> Callable[..., subprocess.Comple
             # Works are ended by a signal, which leaves in the buffer what is there.
             "PYTHONUNBUFFERED": "1",
             "PYTHONPATH": os.pathsep.join(filter(None, path)),
-            **variables,
         }
-        words = [sys.executable, RUN_APP, "app_under_test", *arguments]
+        words = [sys.executable, *under, RUN_APP, "app_under_test", *arguments]
         return subprocess.run(
             words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280, check=False
         )

@@ -1,6 +1,6 @@
 """Runs the app of a module as Lightning's runtime does, until its work has an end, and prints what became of it.
 
-python run_app.py MODULE [fork|spawn] [arguments of install() as JSON]
+python run_app.py MODULE [fork|spawn] [arguments of install() as JSON; "null": do not call it]
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import vfsoverlay.lightning
 
 def main(name: str, method: str = "fork", options: str = "{}") -> None:
     """Install the door, import the app, run it, and print each status of its work."""
-    vfsoverlay.lightning.install(compat=True, **json.loads(options))
+    arguments = json.loads(options)
+    if arguments is not None:
+        vfsoverlay.lightning.install(compat=True, **arguments)
     app = importlib.import_module(name).app
     from lightning_app.runners import MultiProcessRuntime
     from lightning_app.utilities.enum import AppStage

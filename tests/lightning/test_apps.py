@@ -35,6 +35,21 @@ def test_the_example_of_the_page_runs_as_it_stands(method: str, run_app: Run) ->
     assert "mounted in the flow: ()" in done.stdout
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_an_app_needs_no_change_under_the_command_run(method: str, run_app: Run) -> None:
+    """Under ``vfsoverlay run`` the page's app works without a call of install(), however its work is started."""
+    done = run_app(page(), method, "null", under=("-m", "vfsoverlay", "run", "--"))
+    assert done.returncode == 0, done.stderr
+    assert FILES in done.stdout
+
+
+def test_without_the_door_the_directory_does_not_exist(run_app: Run) -> None:
+    """Without install() Lightning ignores the mount, and the work fails: the tests above prove what the door does."""
+    done = run_app(MANY_WAYS, "fork", "null")
+    assert done.returncode == 1
+    assert "FileNotFoundError" in done.stdout.partition("status: failed")[2]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
