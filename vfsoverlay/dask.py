@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["MountPlugin"]
 
 
-class MountPlugin(WorkerPlugin):  # type: ignore[misc]  # distributed is optional, and untyped to us
+class MountPlugin(WorkerPlugin):  # type: ignore[misc]  # Dask is optional, and not looked at
     """Mounts on the worker that it is set up on, and unmounts with it.
 
     Args:

@@ -265,7 +265,8 @@ if __name__ == "__main__":
     point = vfsoverlay.mount("s3://private/", "/content/data", **OPTIONS)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         print(pool.map(look, [0]))
-    for code in (READ, "import vfsoverlay; vfsoverlay.mount('s3://private/', '/content/data', **%r); " % OPTIONS + READ):
+    again = "import vfsoverlay; vfsoverlay.mount('s3://private/', '/content/data', **%r); " % OPTIONS
+    for code in (READ, again + READ):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         print((done.stdout.strip() or done.stderr.strip().splitlines()[-1]))
 """

@@ -39,7 +39,7 @@ TOUCHES = {
     "chdir to a parent": "os.chdir('/content'); print('seen' if os.listdir() == ['data'] else '')",
     "mkdir": "\ntry: os.mkdir('/content/data/new')\nexcept OSError as e: print('seen' if e.errno == 30 else e)",
     "mkdir of a parent": "\ntry: os.mkdir('/content')\nexcept FileExistsError: print('seen')",
-    "rename out": f"\ntry: os.rename('{ROOT}/day/1.txt', '/x')\nexcept OSError as e: print('seen' if e.errno == 18 else e)",
+    "rename out": f"\ntry: os.rename('{ROOT}/day', '/x')\nexcept OSError as e: print('seen' if e.errno == 18 else e)",
     "glob": f"import glob; print('seen' if len(glob.glob('{ROOT}/*/*.txt')) == 6 else '')",
     "import": f"sys.path.insert(0, '{ROOT}'); import day; print('seen')",
     "the interface": "import vfsoverlay; print('seen' if len(vfsoverlay.mounts()) == 1 else '')",

@@ -73,14 +73,15 @@ class Watch:
         Raises:
             OSError: They cannot be built in this process at all.
         """
-        if self._build is None or get_ident() in self._inside:
+        if not self.on or get_ident() in self._inside:
             return
         with self._lock:
-            if self._build is None:
+            build = self._build
+            if build is None:  # another thread was faster
                 return
             self._inside.add(get_ident())
             try:
-                self._build()
+                build()
             finally:
                 self._inside.discard(get_ident())
             self.end()
