@@ -47,9 +47,23 @@ class VersionsAnswer(NamedTuple):
     version_marker: str
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
+def _midnight(day: str) -> int:
+    return _parse_date(f"{day}T00:00:00Z")
+
+
+@lru_cache(maxsize=131_072)
+def _since_midnight(rest: str) -> int:
+    return _parse_date(f"1970-01-01{rest}")
+
+
 def parse_date(text: str) -> int:
     """Nanoseconds since the epoch of an ISO 8601 text with a time zone; raises ``MalformedListing``."""
+    # A bucket has dates of years, but few days, and no day has more than 86,400 seconds: both are remembered.
+    return _midnight(text[:10]) + _since_midnight(text[10:])
+
+
+def _parse_date(text: str) -> int:
     match = _DATE.fullmatch(text)
     if match is None:
         msg = f"not a date: {text[:40]!r}"

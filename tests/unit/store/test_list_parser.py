@@ -116,6 +116,27 @@ def test_text_between_entries_is_not_skipped() -> None:
     assert [row[0] for row in parse_list(page(entry("a"), odd, entry("c"))).rows] == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        entry("b", etag="&quot;e<Size>7</Size>&quot;"),
+        "<Contents>" + entry("b").replace("<Contents>", "<Owner><Key>x</Key></Owner>"),
+        entry("b").replace("<Size>5</Size>", "<Size>5</Size><Size>6</Size>"),
+        entry("b", extra="<ChecksumAlgorithm>CRC32</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType>"),
+        entry("b", extra="<ChecksumAlgorithm>CRC32</ChecksumAlgorithm><ChecksumAlgorithm>SHA1</ChecksumAlgorithm>"),
+        entry("b", tail="<Owner><ID>1</ID></Owner>"),
+        entry("b", etag=""),
+        entry("<![CDATA[</Contents><Contents>]]>"),
+        "<!--" + entry("b") + "-->",
+        entry("b") + "&#32;",
+    ],
+)
+def test_entry_unlike_the_others(odd: str) -> None:
+    """Whichever place an odd entry has in a page, both parsers give the same rows."""
+    for body in (page(odd, entry("c")), page(entry("a"), odd, entry("c")), page(entry("a"), odd)):
+        assert parse_list(body) == parse_list_strictly(body)
+
+
 def test_frame_of_a_page() -> None:
     """Truncation, the token and decoded common prefixes come from around the entries."""
     more = f"{ENCODED}<IsTruncated>true</IsTruncated><NextContinuationToken>a&amp;b</NextContinuationToken>"
