@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import random
@@ -87,8 +88,10 @@ def test_stress(server: S3Server) -> None:
         report = point.cache.check()
         assert report.is_clean, report
     _wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("vfsoverlay")])
+    del pool, spawned
+    gc.collect()
     # One more: the resource tracker that multiprocessing starts and keeps.
-    _wait_until(lambda: _open_files() <= descriptors + 1)
+    _wait_until(lambda: len(_open_files() - descriptors) <= 1)
     left = [name for _, _, names in os.walk(os.environ["VFSOVERLAY_CACHE_DIR"]) for name in names]
     assert not [name for name in left if name.endswith((".tmp", ".part"))]
 
@@ -106,14 +109,14 @@ def _read_some(files: dict[str, bytes]) -> None:
                 assert stream.read() == body, key
 
 
-def _open_files() -> int:
-    """Descriptors of this process but for sockets, which the server in it has as well."""
-    found = 0
+def _open_files() -> set[str]:
+    """The descriptors of this process but for sockets, which the server in it has as well."""
+    found = set()
     for name in os.listdir("/proc/self/fd"):
         # The descriptor of the listing itself is gone by now.
         if os.path.lexists(f"/proc/self/fd/{name}"):
-            found += not os.readlink(f"/proc/self/fd/{name}").startswith("socket:")
-    return found
+            found.add(f"{name}: {os.readlink(f'/proc/self/fd/{name}')}")
+    return {text for text in found if "socket:" not in text}
 
 
 def _wait_until(condition: Callable[[], bool]) -> None:
