@@ -8,8 +8,7 @@ from typing import Any
 
 from vfsoverlay._store.fsspec_loop import private_loop
 from vfsoverlay._store.s3_session import S3Session
-from vfsoverlay._store.s3_settings import S3Settings
-from vfsoverlay._store.sigv4 import Keys
+from vfsoverlay._store.s3_settings import Keys, S3Settings
 from vfsoverlay._store.uri import S3_PROTOCOLS, Source
 
 #: Makes the file system; called once, and again in a forked child, since those of fsspec are not fork-safe.

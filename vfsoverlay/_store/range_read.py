@@ -10,7 +10,7 @@ from vfsoverlay._store.answer_checks import Body, check_answer
 from vfsoverlay._store.attempts import Attempts
 from vfsoverlay._store.checksums import Checksum, checksum_of
 from vfsoverlay._store.errno_map import Failure
-from vfsoverlay._store.http_answer import HttpAnswer
+from vfsoverlay._store.exchange import Exchange
 from vfsoverlay._store.kinds import Kind
 from vfsoverlay._store.protocol import Sink
 from vfsoverlay._store.s3_client import Request, S3Client
@@ -91,9 +91,9 @@ class RangeRead:
         else:
             headers["range"] = f"bytes={self._position}-{self._stop - 1}"
         query = [("versionId", info.version_id)] if info.version_id else []
-        return Request(GET_OBJECT, "get_object", self._purpose, info.key, query, headers)
+        return Request(GET_OBJECT, "GetObject", self._purpose, info.key, query, headers)
 
-    def _deliver(self, answer: HttpAnswer, attempts: Attempts) -> None:
+    def _deliver(self, answer: Exchange, attempts: Attempts) -> None:
         start = self._position
         body = check_answer(answer.status, answer.headers.get, self._info, start, self._stop)
         whole = self._whole and start == 0 and body.length == self._stop
@@ -106,7 +106,7 @@ class RangeRead:
             self._buffers.give_back(buffer)
 
     def _pump(
-        self, answer: HttpAnswer, stop: int, buffer: memoryview, checksum: Checksum | None, attempts: Attempts
+        self, answer: Exchange, stop: int, buffer: memoryview, checksum: Checksum | None, attempts: Attempts
     ) -> None:
         while self._position < stop:
             size = _fill(answer, buffer[: stop - self._position], attempts)
@@ -125,7 +125,7 @@ class RangeRead:
         return Failure(Kind.CORRUPT if self._position == 0 else Kind.DAMAGED, told)
 
 
-def _fill(answer: HttpAnswer, buffer: memoryview, attempts: Attempts) -> int:
+def _fill(answer: Exchange, buffer: memoryview, attempts: Attempts) -> int:
     size = answer.readinto(buffer)
     if not size:
         raise Failure(Kind.NETWORK, "the body ended before its announced length")
@@ -133,7 +133,7 @@ def _fill(answer: HttpAnswer, buffer: memoryview, attempts: Attempts) -> int:
     return size
 
 
-def _skip(answer: HttpAnswer, body: Body, buffer: memoryview, attempts: Attempts) -> None:
+def _skip(answer: Exchange, body: Body, buffer: memoryview, attempts: Attempts) -> None:
     left = body.skip
     while left:
         left -= _fill(answer, buffer[:left], attempts)

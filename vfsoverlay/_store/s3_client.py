@@ -8,20 +8,21 @@ import time
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import quote, urlencode
 
 from vfsoverlay._store.attempts import Attempts, Clock
-from vfsoverlay._store.connections import Connections, Exchange
+from vfsoverlay._store.connections import Connections
 from vfsoverlay._store.errno_map import Failure, to_error, to_mount_error
-from vfsoverlay._store.http_answer import HttpAnswer
+from vfsoverlay._store.exchange import Exchange
 from vfsoverlay._store.kinds import Kind, kind_of
 from vfsoverlay._store.list_strict import parse_error
-from vfsoverlay._store.sigv4 import Keys, quote_path, quote_query, sign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vfsoverlay._metrics import Metrics, Purpose
     from vfsoverlay._store.s3_session import Endpoint, S3Session
+    from vfsoverlay._store.s3_settings import Keys
 
 LOG: Final = logging.getLogger("vfsoverlay")
 
@@ -31,25 +32,13 @@ _CURES: Final = 5
 _CURED_BY_ANONYMITY: Final = (Kind.DENIED, Kind.EXPIRED, Kind.INVALID_CREDENTIALS, Kind.CLOCK_SKEW)
 
 
-#: Query parameters, as botocore names them.
-_BOTOCORE: Final = {
-    "prefix": "Prefix",
-    "delimiter": "Delimiter",
-    "max-keys": "MaxKeys",
-    "encoding-type": "EncodingType",
-    "continuation-token": "ContinuationToken",
-    "start-after": "StartAfter",
-    "versionId": "VersionId",
-}
-
-
 class Request(NamedTuple):
     """What is asked of the bucket; always a GET."""
 
     action: str
     """IAM action, as messages name it."""
     operation: str
-    """botocore's name of it."""
+    """S3's name of it."""
     purpose: Purpose
     key: str
     """Empty for a listing."""
@@ -111,31 +100,28 @@ class S3Client:
         target, headers = self._compose(request, endpoint, keys)
         self._metrics.add(f"requests.{request.purpose}")
         exchange = self._connections_to(endpoint.url).get(target, headers, attempts.remaining)
-        if exchange.answer.status in (200, 206):
+        if exchange.status in (200, 206):
             return exchange
-        with exchange as answer:
-            body = answer.read()
-        raise _failure_of(answer, body, request, signed=keys is not None)
+        with exchange:
+            body = exchange.read()
+        raise _failure_of(exchange, body, request, signed=keys is not None)
 
     def _compose(self, request: Request, endpoint: Endpoint, keys: Keys | None) -> tuple[str, dict[str, str]]:
-        headers = {"host": endpoint.host, "accept-encoding": "identity", "user-agent": "vfsoverlay", **request.headers}
-        path = endpoint.path + quote_path(request.key) if request.key else endpoint.path.rstrip("/") or "/"
-        query = quote_query(request.query)
+        """Path with query, and headers; only what no proxy changes is signed: the Host and those of S3's own."""
+        path = endpoint.path + quote(request.key, safe="/~", errors="surrogateescape")
+        target = path if request.key else endpoint.path.rstrip("/") or "/"
+        if request.query:
+            # Surrogates stand for bytes that are not UTF-8.
+            target += "?" + urlencode(request.query, quote_via=quote, safe="~", errors="surrogateescape")
+        plain = {"accept-encoding": "identity", "user-agent": "vfsoverlay"}
+        s3 = {"host": endpoint.host}
+        for name, value in request.headers.items():
+            (s3 if name.startswith("x-amz-") else plain)[name] = value
         if keys is not None:
-            if not endpoint.plain:
-                return self._presigned(request), headers
             if self.session.settings.requester_pays:
-                headers["x-amz-request-payer"] = "requester"
-            sign("GET", path, query, headers, keys, endpoint.scope)
-        return (f"{path}?{query}" if query else path), headers
-
-    def _presigned(self, request: Request) -> str:
-        params: dict[str, object] = {_BOTOCORE[k]: v for k, v in request.query if k in _BOTOCORE}
-        if "MaxKeys" in params:
-            params["MaxKeys"] = int(str(params["MaxKeys"]))
-        if request.key:
-            params["Key"] = request.key
-        return self.session.presigned(request.operation, params)
+                s3["x-amz-request-payer"] = "requester"
+            s3 = self.session.signed(request.operation, endpoint.url + target, s3)
+        return target, {**s3, **plain}
 
     def _connections_to(self, url: str) -> Connections:
         with self._lock:
@@ -201,7 +187,7 @@ class S3Client:
             connections.close()
 
 
-def _failure_of(answer: HttpAnswer, body: bytes, request: Request, *, signed: bool) -> Failure:
+def _failure_of(answer: Exchange, body: bytes, request: Request, *, signed: bool) -> Failure:
     get = answer.headers.get
     fields = parse_error(body)
     code, message = fields.get("Code", ""), fields.get("Message", "")

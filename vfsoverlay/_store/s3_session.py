@@ -1,4 +1,4 @@
-"""Who asks and whom: credentials, endpoint, region and addressing of one bucket, all resolved by botocore."""
+"""Who asks and whom: credentials, endpoint, region, addressing and signatures of one bucket, all botocore's."""
 
 from __future__ import annotations
 
@@ -11,43 +11,47 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import botocore.session
-from botocore.awsrequest import AWSResponse
-from botocore.compat import HTTPHeaders
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError, ProfileNotFound
 from botocore.loaders import create_loader
 
 from vfsoverlay._store.errno_map import Failure
 from vfsoverlay._store.kinds import Kind
-from vfsoverlay._store.s3_settings import S3Settings
-from vfsoverlay._store.sigv4 import Keys, Scope
+from vfsoverlay._store.s3_settings import Keys, S3Settings
 
 #: Seconds to look for an instance metadata service. On EC2 it answers within a millisecond; elsewhere the address may
 #: swallow packets, and botocore would wait for seconds.
 _METADATA_PROBE: Final = 0.25
 _METADATA_ADDRESS: Final = "http://169.254.169.254/"
 _INSTANCE_ROLE: Final = "iam-role"
-_PLAIN_ALGORITHM: Final = "AWS4-HMAC-SHA256"
-_ONE_HOUR: Final = 3600
-#: Directory buckets, whose requests are signed with sessions that botocore keeps.
-_EXPRESS: Final = "--x-s3"
 
 
 class Endpoint(NamedTuple):
-    """Where the requests for one bucket go, and how they are signed there."""
+    """Where the requests for one bucket go."""
 
     url: str
     """Scheme, host and port."""
     path: str
     """Path of the bucket: ``/`` (virtual host) or ``/bucket/`` (path style)."""
-    scope: Scope
-    plain: bool
-    """Whether the header form of SigV4 is enough; otherwise botocore presigns each request."""
+    region: str
+    """The region that a signature names."""
 
     @property
     def host(self) -> str:
         """The Host header."""
         return urlsplit(self.url).netloc
+
+
+class Signing(NamedTuple):
+    """What botocore would sign a request with, and the client that all of it belongs to."""
+
+    client: Any
+    signer: Any
+    """A ``botocore.signers.RequestSigner``."""
+    context: dict[str, Any]
+    """What it must know of a request: how it is signed (SigV4, SigV4a, the session of a directory bucket)."""
 
 
 class S3Session:
@@ -65,7 +69,7 @@ class S3Session:
         self._reachable = reachable or _listens
         self._region = settings.region
         self._endpoint: Endpoint | None = None
-        self._client: Any = None
+        self._signing: Signing | None = None
         self._credentials: Any = None
         self._looked_for_credentials = False
         self._lock = threading.RLock()
@@ -76,81 +80,64 @@ class S3Session:
         """Where requests go; raises ``Failure`` when botocore cannot tell."""
         with self._lock:
             if self._endpoint is None:
-                self._endpoint = self._resolve()
+                self._endpoint, self._signing = self._resolve()
             return self._endpoint
 
     def follow(self, region: str, left: Endpoint) -> bool:
         """Go to *region*, where the bucket is said to be; False when the request was sent there, to *left*."""
-        if region in ("", left.scope.region):
+        if region in ("", left.region):
             return False
         with self._lock:
             # Another thread may have gone there meanwhile.
-            if self.endpoint().scope.region != region:
-                self._region, self._endpoint, self._client = region, None, None
+            if self.endpoint().region != region:
+                self._region, self._endpoint = region, None
         return True
 
-    def _resolve(self) -> Endpoint:
-        if self.bucket.endswith(_EXPRESS):
-            url = urlsplit(
-                self._presign(self._make_client(self.keys()), "get_object", {"Bucket": self.bucket, "Key": "k"})
-            )
-            return Endpoint(
-                f"{url.scheme}://{url.netloc}", url.path[:-1], Scope(self._region or "", "s3express"), plain=False
-            )
-        request = self._captured_request()
-        url = urlsplit(request.url)
-        authorization = request.headers["Authorization"]
-        signed = authorization.decode() if isinstance(authorization, bytes) else authorization
-        credential = signed.partition("Credential=")[2].partition(",")[0].split("/")
-        plain = signed.startswith(_PLAIN_ALGORITHM)
-        scope = Scope(credential[2] if plain else "*", credential[-2])
-        return Endpoint(f"{url.scheme}://{url.netloc}", f"{url.path.rstrip('/')}/", scope, plain)
+    def signed(self, operation: str, url: str, headers: dict[str, str]) -> dict[str, str]:
+        """*headers* of a GET of *url*, with those that sign it; never called where ``keys`` are None."""
+        with self._lock:
+            if self._signing is None:
+                self._signing = self._resolve()[1]
+            signing = self._signing
+        request = AWSRequest("GET", url, headers=headers)
+        request.context = dict(signing.context)
+        with _told_as_failures():
+            signing.signer.sign(operation, request)
+        return dict(request.headers.items())
 
-    def _captured_request(self) -> Any:
-        """A listing as botocore would send it, caught before it is: it shows host, style, region and service.
+    def _resolve(self) -> tuple[Endpoint, Signing]:
+        """A listing as botocore would send it, caught before it is signed: it shows host, style, region and signer.
 
         (A presigned URL would not do: botocore sends those to the global endpoint.)
         """
-        caught: list[Any] = []
-
-        def catch(request: Any, **_: Any) -> AWSResponse:
-            caught.append(request)
-            return AWSResponse(request.url, 200, HTTPHeaders(), _NoKeys())
-
-        client = self._make_client(Keys("resolving", "resolving", ""))
-        client.meta.events.register("before-send.s3.ListObjectsV2", catch)
+        client = self._make_client()
+        client.meta.events.register_last("before-sign.s3.ListObjectsV2", _catch)
         with _told_as_failures():
-            client.list_objects_v2(Bucket=self.bucket)
-        return caught[0]
+            try:
+                client.list_objects_v2(Bucket=self.bucket)
+            except _Caught as caught:
+                request, signer, region = caught.args
+        client.meta.events.unregister("before-sign.s3.ListObjectsV2", _catch)
+        url = urlsplit(request.url)
+        region = request.context.get("signing", {}).get("region") or region
+        endpoint = Endpoint(f"{url.scheme}://{url.netloc}", f"{url.path.rstrip('/')}/", region)
+        return endpoint, Signing(client, signer, request.context)
 
-    def _make_client(self, keys: Keys | None) -> Any:
+    def _make_client(self) -> Any:
         settings = self.settings
         config = Config(**{"signature_version": "s3v4", **settings.config})
+        session = self._botocore()
+        session.register_component("credential_provider", _Provider(self.keys))
         try:
-            return self._botocore().create_client(
+            return session.create_client(
                 "s3",
                 region_name=self._region,
                 endpoint_url=settings.endpoint_url,
                 use_ssl=settings.use_ssl,
                 config=config,
-                aws_access_key_id=keys.access_key if keys else None,
-                aws_secret_access_key=keys.secret_key if keys else None,
-                aws_session_token=(keys.token or None) if keys else None,
             )
         except (BotoCoreError, ValueError) as error:
             raise Failure(Kind.REFUSED, f"botocore cannot make a client: {error}") from error
-
-    def _presign(self, client: Any, operation: str, params: dict[str, Any]) -> str:
-        with _told_as_failures():
-            return str(client.generate_presigned_url(operation, Params=params, ExpiresIn=_ONE_HOUR))
-
-    def presigned(self, operation: str, params: dict[str, Any]) -> str:
-        """Path and query of a request that botocore signs itself (directory buckets, multi-region access points)."""
-        with self._lock:
-            if self._client is None:
-                self._client = self._make_client(self.keys())
-            url = urlsplit(self._presign(self._client, operation, {"Bucket": self.bucket, **params}))
-        return f"{url.path}?{url.query}"
 
     # ---------------------------------------------------------------------------------- credentials
 
@@ -180,7 +167,6 @@ class S3Session:
         with self._lock:
             if self.keys() == refused:
                 self._looked_for_credentials = False
-                self._client = None
             return self.keys() not in (refused, None)
 
     def _find_credentials(self) -> Any:
@@ -228,17 +214,40 @@ class S3Session:
     def after_fork(self) -> None:
         """Forget what holds a lock: the parent's threads that would release it are not here."""
         self._lock = threading.RLock()
-        self._client = None
+        self._signing = None
         self._credentials = None
         self._looked_for_credentials = False
 
 
-class _NoKeys:
-    """The body of an empty listing."""
+class _Provider:
+    """Gives a client of botocore the credentials that *keys* tells at each signature, and not before."""
 
-    def stream(self) -> Iterator[bytes]:
-        """What botocore asks of a body."""
-        yield b"<ListBucketResult/>"
+    def __init__(self, keys: Callable[[], Keys | None]) -> None:
+        self._keys = keys
+
+    def load_credentials(self) -> Credentials:
+        """What botocore asks of a provider."""
+        return _Current(self._keys)
+
+
+class _Current(Credentials):
+    """The credentials of a mount, whichever they are now."""
+
+    def __init__(self, keys: Callable[[], Keys | None]) -> None:
+        super().__init__("unknown", "unknown")
+        self._keys = keys
+
+    def get_frozen_credentials(self) -> Any:
+        """What botocore's signer asks for, each time."""
+        return self._keys()
+
+
+class _Caught(Exception):  # noqa: N818 - nothing went wrong
+    """Carries a request out of botocore before it is sent."""
+
+
+def _catch(request: Any, request_signer: Any, region_name: str, **_: Any) -> None:
+    raise _Caught(request, request_signer, region_name)
 
 
 @contextmanager

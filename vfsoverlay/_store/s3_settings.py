@@ -6,9 +6,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import md5
-from typing import Any, Final
-
-from vfsoverlay._store.sigv4 import Keys
+from typing import Any, Final, NamedTuple
 
 #: Names of ``storage_options`` that mean the same here as in s3fs.
 _FOR_THE_CLIENT: Final = {
@@ -24,6 +22,17 @@ _KNOWN: Final = frozenset(
     {"anon", "profile", "key", "secret", "token", "username", "password", "endpoint_url", "requester_pays", "use_ssl",
      "client_kwargs", "config_kwargs"}
 )  # fmt: skip
+
+
+class Keys(NamedTuple):
+    """Credentials as a signature needs them; never shown."""
+
+    access_key: str
+    secret_key: str
+    token: str
+
+    def __repr__(self) -> str:
+        return "Keys(...)"
 
 
 @dataclass(frozen=True, repr=False)

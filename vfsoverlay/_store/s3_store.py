@@ -9,11 +9,12 @@ from vfsoverlay._metrics import Metrics, Purpose
 from vfsoverlay._model import ObjectInfo
 from vfsoverlay._store.attempts import Attempts, Clock
 from vfsoverlay._store.errno_map import Failure
+from vfsoverlay._store.head_row import FIRST_BYTE, head_row
 from vfsoverlay._store.kinds import Kind, kind_of
 from vfsoverlay._store.list_answer import ListAnswer, MalformedListing, VersionsAnswer, parse_date
 from vfsoverlay._store.list_parser import parse_list
 from vfsoverlay._store.list_strict import parse_error, parse_versions
-from vfsoverlay._store.protocol import Page, Sink
+from vfsoverlay._store.protocol import ObjectRow, Page, Sink
 from vfsoverlay._store.range_read import GET_OBJECT, Buffers, RangeRead
 from vfsoverlay._store.s3_client import Request, S3Client
 from vfsoverlay._store.s3_session import S3Session
@@ -70,6 +71,11 @@ class S3Store:
         """Endpoint and bucket: what makes equal keys of two stores different objects."""
         return self._origin
 
+    @property
+    def is_ordered(self) -> bool:
+        """False for directory buckets (S3 API reference, "ListObjectsV2")."""
+        return not self._is_directory_bucket
+
     def check_access(self, prefix: str) -> None:
         """Prove that *prefix* can be listed; no request if a listing has worked before.
 
@@ -92,6 +98,23 @@ class S3Store:
         if self._at is not None:
             return self._pages_at(prefix, query, start_after, self._at)
         return self._pages_now(prefix, query, start_after)
+
+    def head(self, key: str) -> ObjectRow:
+        """What a listing would say of *key*, from a GET of its first byte: S3 does not say why it refuses a HEAD."""
+        attempts = self._client.attempts(listing=False)
+        with self._client.telling(GET_OBJECT, f"s3://{self._bucket}/{key}", attempts):
+            try:
+                return self._head(key, FIRST_BYTE, attempts)
+            except Failure as failure:
+                if failure.status != 416:
+                    raise
+                return self._head(key, {}, attempts)
+
+    def _head(self, key: str, headers: dict[str, str], attempts: Attempts) -> ObjectRow:
+        headers = {**self._session.settings.sse_headers, **headers}
+        with self._client.open(Request(GET_OBJECT, "GetObject", "list", key, [], headers), attempts) as answer:
+            answer.read()
+            return head_row(key, answer.headers.get)
 
     def read_range(self, info: ObjectInfo, start: int, stop: int, sink: Sink, *, purpose: Purpose = "read") -> None:
         """Give bytes *start* to *stop* of this very version to *sink*, once each and in order.
@@ -117,7 +140,7 @@ class S3Store:
         skip_to = start_after if self._is_directory_bucket else ""
         where = [("start-after", start_after)] if start_after and not skip_to else []
         while True:
-            answer = self._page(_LIST, "list_objects_v2", prefix, [*query, *where], parse_list)
+            answer = self._page(_LIST, "ListObjectsV2", prefix, [*query, *where], parse_list)
             rows = [row for row in answer.rows if row[0] > skip_to] if skip_to else answer.rows
             yield Page(rows, answer.prefixes)
             if not answer.truncated:
@@ -141,7 +164,7 @@ class S3Store:
     def _pages_at(self, prefix: str, query: list[tuple[str, str]], start_after: str, at: int) -> Iterator[Page]:
         def page(markers: list[tuple[str, str]]) -> VersionsAnswer:
             asked = [("versions", ""), *query, *markers]
-            return self._page(_LIST_VERSIONS, "list_object_versions", prefix, asked, parse_versions)
+            return self._page(_LIST_VERSIONS, "ListObjectVersions", prefix, asked, parse_versions)
 
         return pages_at(page, at, start_after)
 

@@ -19,8 +19,7 @@ from vfsoverlay._spec import Mount
 from vfsoverlay._store.errno_map import Failure
 from vfsoverlay._store.kinds import Kind
 from vfsoverlay._store.s3_session import S3Session
-from vfsoverlay._store.s3_settings import S3Settings, settings_from
-from vfsoverlay._store.sigv4 import Keys, Scope
+from vfsoverlay._store.s3_settings import Keys, S3Settings, settings_from
 
 FOUND = Keys("AKID", "s3cret", "tok")
 
@@ -76,7 +75,7 @@ def test_keys_of_a_profile(config: Callable[[str], None]) -> None:
     one = session(profile="p")
     assert one.keys() == FOUND
     assert one.endpoint().url == "http://127.0.0.1:9"
-    assert one.endpoint().scope == Scope("eu-north-1", "s3")
+    assert one.endpoint().region == "eu-north-1"
 
 
 def test_profile_that_does_not_exist() -> None:
@@ -226,7 +225,7 @@ def test_metadata_service_that_answers_is_asked(monkeypatch: pytest.MonkeyPatch)
 def test_addressing(bucket: str, settings: dict[str, Any], url: str, path: str, region: str) -> None:
     """Host, style and region are those that botocore would use."""
     endpoint = S3Session(bucket, S3Settings(**settings)).endpoint()
-    assert (endpoint.url, endpoint.path, endpoint.scope, endpoint.plain) == (url, path, Scope(region, "s3"), True)
+    assert endpoint == (url, path, region)
 
 
 def test_region_is_followed_once_told() -> None:
@@ -234,7 +233,7 @@ def test_region_is_followed_once_told() -> None:
     one = session()
     left = one.endpoint()
     assert one.follow("eu-west-1", left)
-    assert one.endpoint().scope.region == "eu-west-1"
+    assert one.endpoint().region == "eu-west-1"
     assert one.follow("eu-west-1", left)
     assert not one.follow("eu-west-1", one.endpoint())
     assert not one.follow("", left)

@@ -359,7 +359,7 @@ def test_access_point_is_addressed_by_its_own_host(opened: Opener) -> None:
     store = opened("s3://arn:aws:s3:us-west-2:123456789012:accesspoint/mine/p/", anon=True).store
     endpoint = store._session.endpoint()
     assert endpoint.host == "mine-123456789012.s3-accesspoint.us-west-2.amazonaws.com"
-    assert endpoint.scope.region == "us-west-2"
+    assert endpoint.region == "us-west-2"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
