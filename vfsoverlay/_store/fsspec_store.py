@@ -36,6 +36,11 @@ class FsspecStore:
         """URL of the directory: what makes equal keys of two stores different objects."""
         return self._origin
 
+    @property
+    def is_ordered(self) -> bool:
+        """False: whatever is asked for, all is listed."""
+        return False
+
     def check_access(self, prefix: str) -> None:
         """Prove that *prefix* can be listed."""
         if not self._base.proved:
@@ -59,6 +64,15 @@ class FsspecStore:
         prefixes = sorted(name for name in prefixes if name.startswith(prefix) and name > start_after)
         for at in range(0, len(rows) or 1, page_size):
             yield Page(rows[at : at + page_size], prefixes if at == 0 else [])
+
+    def head(self, key: str) -> ObjectRow:
+        """What a listing would say of the file *key*."""
+        attempts = self._base.attempts(listing=False)
+        with self._base.telling(_READ, self._name(key), attempts):
+            entry = self._base.call(attempts, "list", lambda fs: fs.info(self._path(key)))
+            if entry["type"] == "directory":
+                raise Failure(Kind.MISSING_KEY, "it is a directory, not a file")
+        return row_of(key, entry)
 
     def read_range(self, info: ObjectInfo, start: int, stop: int, sink: Sink, *, purpose: Purpose = "read") -> None:
         """Give bytes *start* to *stop* of this version to *sink*; see ``ObjectStore.read_range``."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from vfsoverlay._metrics import Purpose
 from vfsoverlay._model import ObjectInfo
-from vfsoverlay._store.protocol import ObjectStore, Page, Sink
+from vfsoverlay._store.protocol import ObjectRow, ObjectStore, Page, Sink
 from vfsoverlay.errors import CannotAccessSource, StoreUnavailable
 
 
@@ -30,6 +30,11 @@ class OfflineStore:
         """As the store has it: bytes that came from there are found under it."""
         return self._store.origin
 
+    @property
+    def is_ordered(self) -> bool:
+        """As the store."""
+        return self._store.is_ordered
+
     def check_access(self, prefix: str) -> None:  # noqa: ARG002 - the interface
         """Raises: nothing can be proved."""
         raise self._unlisted()
@@ -43,6 +48,10 @@ class OfflineStore:
         page_size: int = 1000,  # noqa: ARG002 - the interface
     ) -> Iterator[Page]:
         """Raises: names come from a listing that was kept."""
+        raise self._unlisted()
+
+    def head(self, key: str) -> ObjectRow:  # noqa: ARG002 - the interface
+        """Raises: as ``list_pages``."""
         raise self._unlisted()
 
     def read_range(

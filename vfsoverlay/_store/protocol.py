@@ -34,6 +34,10 @@ class ObjectStore(Protocol):
     def origin(self) -> str:
         """Endpoint and bucket: what makes equal keys of two stores different objects."""
 
+    @property
+    def is_ordered(self) -> bool:
+        """Whether pages are in byte order of keys and begin at ``start_after`` at no cost: parts can be listed at once."""
+
     def check_access(self, prefix: str) -> None:
         """Prove that *prefix* can be listed, with one request at most; raise ``CannotAccessSource``."""
 
@@ -41,6 +45,9 @@ class ObjectStore(Protocol):
         self, prefix: str, *, start_after: str = "", delimiter: str = "", page_size: int = 1000
     ) -> Iterator[Page]:
         """Pages of all keys that begin with *prefix* and follow *start_after*; close the iterator to stop early."""
+
+    def head(self, key: str) -> ObjectRow:
+        """What a listing would say of *key*, for those who may read but not list; dates may be to the second only."""
 
     def read_range(self, info: ObjectInfo, start: int, stop: int, sink: Sink, *, purpose: Purpose = "read") -> None:
         """Give bytes *start* to *stop* (exclusive) of this very version to *sink*, exactly once each and in order.

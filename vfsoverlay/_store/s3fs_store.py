@@ -41,6 +41,11 @@ class S3fsStore:
         """Endpoint and bucket."""
         return self._origin
 
+    @property
+    def is_ordered(self) -> bool:
+        """Nobody has measured whether its loop gains by lists at once."""
+        return False
+
     def check_access(self, prefix: str) -> None:
         """Prove that *prefix* can be listed; no request if a listing has worked before."""
         if not self._base.proved:
@@ -59,6 +64,15 @@ class S3fsStore:
             if not answer.get("IsTruncated"):
                 return
             arguments["ContinuationToken"] = answer["NextContinuationToken"]
+
+    def head(self, key: str) -> ObjectRow:
+        """What a listing would say of *key*."""
+        attempts = self._base.attempts(listing=False)
+        with self._base.telling(GET_OBJECT, f"s3://{self._bucket}/{key}", attempts):
+            answer = self._base.call(
+                attempts, "list", lambda fs: fs.call_s3("head_object", Bucket=self._bucket, Key=key, **self._sse)
+            )
+        return _row({**answer, "Key": key, "Size": answer["ContentLength"]})
 
     def read_range(self, info: ObjectInfo, start: int, stop: int, sink: Sink, *, purpose: Purpose = "read") -> None:
         """Give bytes *start* to *stop* of this very version to *sink*; see ``ObjectStore.read_range``."""

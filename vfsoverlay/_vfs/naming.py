@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import logging
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from vfsoverlay import _real
 from vfsoverlay._namespace.export import load_snapshot
 from vfsoverlay._namespace.generations import build_snapshot, refresh_snapshot
 from vfsoverlay._namespace.lazy import LazyNamespace
+from vfsoverlay._namespace.listing import DEFAULT_WORKERS
 from vfsoverlay._namespace.snapshot import Snapshot, open_snapshot
 from vfsoverlay._vfs.offline import is_offline
+from vfsoverlay.errors import AccessDenied, CannotAccessSource
 
 if TYPE_CHECKING:
-    from vfsoverlay._namespace.nodes import Progress
+    from collections.abc import Iterator
+
+    from vfsoverlay._namespace.nodes import Page, Progress
     from vfsoverlay._spec import Mount
     from vfsoverlay._store.protocol import ObjectStore
 
     Names = Snapshot | LazyNamespace
 
+_LOGGER = logging.getLogger("vfsoverlay")
+
+#: Hidden objects that a message names.
+_EXAMPLES = 3
 #: Seconds: what ``reuse_listing=math.inf`` means, as a number that has nanoseconds.
 _LONGEST = 10.0**9
 
@@ -59,27 +69,70 @@ def open_names(spec: Mount, store: ObjectStore, prefix: str, cache_dir: str, pro
     """
     offline = is_offline(spec)
     if spec.option("listing") == "lazy" and not offline:
-        store.check_access(prefix)
-        return LazyNamespace(
-            store.list_pages,
-            prefix,
-            max_objects=spec.option("max_objects"),
-            max_object_size=spec.option("max_object_size"),
-            ttl=spec.option("ttl"),
-        )
+        return _lazy_names(spec, store, prefix)
     directory = index_directory(cache_dir)
     saved = spec.option("index")
     if saved is not None:
-        return load_snapshot(saved, directory, identity=identity(spec, store, prefix))
-    return build_snapshot(
-        store.list_pages,
+        snapshot = load_snapshot(saved, directory, identity=identity(spec, store, prefix))
+    else:
+        snapshot = build_snapshot(
+            store.list_pages,
+            prefix,
+            directory,
+            identity=identity(spec, store, prefix),
+            max_objects=spec.option("max_objects"),
+            max_object_size=spec.option("max_object_size"),
+            workers=_workers(store),
+            reuse_listing=_LONGEST if offline else min(spec.option("reuse_listing"), _LONGEST),
+            progress=progress,
+        )
+    _tell_hidden(spec, snapshot)
+    return snapshot
+
+
+def _workers(store: ObjectStore) -> int:
+    return DEFAULT_WORKERS if store.is_ordered else 1
+
+
+def _tell_hidden(spec: Mount, snapshot: Snapshot) -> None:
+    """Log how many objects have no path, with a few of them; the program that misses one learns why."""
+    if snapshot.hidden_count:
+        examples = "; ".join(f"{key!r}: {reason}" for key, reason in islice(snapshot.hidden(), _EXAMPLES))
+        _LOGGER.warning(
+            "%s: no path leads to %d of the objects (%s); the mount's hidden() lists them",
+            spec.source, snapshot.hidden_count, examples,
+        )  # fmt: skip
+
+
+def _lazy_names(spec: Mount, store: ObjectStore, prefix: str) -> LazyNamespace:
+    # Without credentials a refusal is a mistake, unless it is meant so.
+    denied = ("access-denied", "no-credentials") if spec.option("anon") else ("access-denied",)
+    try:
+        store.check_access(prefix)
+    except CannotAccessSource as error:
+        if error.reason not in denied:
+            raise
+        _LOGGER.warning("%s: only files whose paths are known can be read, for it may not be listed: %s",
+                        spec.source, error.strerror)  # fmt: skip
+
+    def list_pages(prefix: str, *, start_after: str = "", delimiter: str = "", page_size: int = 1000) -> Iterator[Page]:
+        try:
+            yield from store.list_pages(prefix, start_after=start_after, delimiter=delimiter, page_size=page_size)
+        except CannotAccessSource as error:
+            # The mount is made; what is refused now is the call of a program.
+            if error.reason not in denied:
+                raise
+            raise AccessDenied(error.errno, error.strerror) from error
+
+    return LazyNamespace(
+        list_pages,
         prefix,
-        directory,
-        identity=identity(spec, store, prefix),
         max_objects=spec.option("max_objects"),
         max_object_size=spec.option("max_object_size"),
-        reuse_listing=_LONGEST if offline else min(spec.option("reuse_listing"), _LONGEST),
-        progress=progress,
+        ttl=spec.option("ttl"),
+        # The object of an earlier time is not the one that a request for its key shows.
+        head=None if spec.option("version_at") else store.head,
+        ordered=store.is_ordered,
     )
 
 
@@ -94,4 +147,5 @@ def refreshed(names: Names, spec: Mount, store: ObjectStore, path: str) -> Names
         path,
         max_objects=spec.option("max_objects"),
         max_object_size=spec.option("max_object_size"),
+        workers=_workers(store),
     )

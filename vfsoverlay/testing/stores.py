@@ -41,7 +41,7 @@ class MemoryStore:
         self._objects: dict[str, tuple[ObjectInfo, bytes]] = {}
         self._writes = 0
         self.requests: Counter[str] = Counter()
-        """Requests by purpose: "check", "list" (one a page), and those of ``read_range``."""
+        """Requests by purpose: "check", "list" (one a page), "head", and those of ``read_range``."""
         self.closed = False
         self.forks = 0
         """How often ``after_fork`` was called."""
@@ -75,6 +75,11 @@ class MemoryStore:
         """See ``ObjectStore``."""
         return self._origin
 
+    @property
+    def is_ordered(self) -> bool:
+        """See ``ObjectStore``."""
+        return True
+
     def check_access(self, prefix: str) -> None:
         """See ``ObjectStore``; *prefix* may be empty of objects."""
         self._count("check")
@@ -96,6 +101,14 @@ class MemoryStore:
             if not page.truncated:
                 return
             start_after = page.last
+
+    def head(self, key: str) -> ObjectRow:
+        """See ``ObjectStore``."""
+        self._count("head")
+        with self._lock:
+            if key not in self._objects:
+                raise FileNotFoundError(errno.ENOENT, f"there is no object {key!r}")
+            return self._objects[key][0][:]
 
     def read_range(self, info: ObjectInfo, start: int, stop: int, sink: Sink, *, purpose: Purpose = "read") -> None:
         """See ``ObjectStore``."""
@@ -138,6 +151,11 @@ class _WrappingStore:
         """See ``ObjectStore``."""
         return self.inner.origin
 
+    @property
+    def is_ordered(self) -> bool:
+        """See ``ObjectStore``."""
+        return self.inner.is_ordered
+
     def check_access(self, prefix: str) -> None:
         """See ``ObjectStore``."""
         self.inner.check_access(prefix)
@@ -147,6 +165,10 @@ class _WrappingStore:
     ) -> Iterator[Page]:
         """See ``ObjectStore``."""
         return self.inner.list_pages(prefix, start_after=start_after, delimiter=delimiter, page_size=page_size)
+
+    def head(self, key: str) -> ObjectRow:
+        """See ``ObjectStore``."""
+        return self.inner.head(key)
 
     def read_range(self, info: ObjectInfo, start: int, stop: int, sink: Sink, *, purpose: Purpose = "read") -> None:
         """See ``ObjectStore``."""
