@@ -87,6 +87,7 @@ class BlockCache:
         self._boot = boot or boot_id()
         self._catalog = Catalog(self.layout.meta)
         self._known = CompleteFiles(self._locks)
+        self._hit = self._metrics.ticker("hits")
         object_locks = ObjectLocks(self.layout, self._locks)
         self._evictor = Evictor(self.layout, object_locks, self._metrics, self._last_uses)
         ledger = Ledger(f"{self.layout.locks}/ledger", self._locks)
@@ -111,8 +112,15 @@ class BlockCache:
             fd = self._open_recorded(object_id, self.layout.stem(object_id))
             if fd is None:
                 return None
-        self._metrics.add("hits")
+        self._hit()
         return fd
+
+    def open_known(self, object_id: ObjectId) -> tuple[int, int, int] | None:
+        """As ``open_complete``, with the (st_dev, st_ino) behind the descriptor; only what this process knows already."""
+        opened = self._known.open_identified(object_id)
+        if opened is not None:
+            self._hit()
+        return opened
 
     def complete(self, object_id: ObjectId, read_range: ReadRange, *, purpose: Purpose = "read") -> int:
         """Fetch what is missing, each block once over all threads and processes; then as ``open_complete``.

@@ -44,6 +44,11 @@ class CompleteFiles:
 
     def open(self, object_id: ObjectId) -> int | None:
         """A pinned, readable descriptor; None if nothing is known, or the file is not what it was."""
+        opened = self.open_identified(object_id)
+        return None if opened is None else opened[0]
+
+    def open_identified(self, object_id: ObjectId) -> tuple[int, int, int] | None:
+        """As ``open``, with the (st_dev, st_ino) of the file behind the descriptor."""
         known = self._known.get(object_id)
         if known is None:
             return None
@@ -62,7 +67,7 @@ class CompleteFiles:
             raise
         if found.st_ctime_ns == known.ctime_ns and found.st_mtime_ns == known.mtime_ns and found.st_size == known.size:
             known.used = True
-            return fd
+            return fd, found.st_dev, found.st_ino
         _real.close(fd)
         self._known.pop(object_id, None)
         return None

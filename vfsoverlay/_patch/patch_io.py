@@ -6,13 +6,15 @@ from functools import partial
 from typing import Any
 
 from vfsoverlay import _real
-from vfsoverlay._patch.dispatch import STATE, answer, found_after_all, locate, quickly_located, text_of, trimmed
+from vfsoverlay._patch.dispatch import INSIDE, STATE, answer, found_after_all, locate, text_of, trimmed
 from vfsoverlay._patch.patch_os import creates_elsewhere
 from vfsoverlay._patch.replacement import Replacement
 from vfsoverlay._vfs.file import open_stream
 from vfsoverlay._vfs.location import Failed, Foreign, Location
 
 _state = STATE
+_needle: str
+STATE.watch(globals())
 
 
 class Open(Replacement):
@@ -35,8 +37,7 @@ class Open(Replacement):
             return self.real(file, mode, buffering, encoding, errors, newline, closefd, opener)
         if (
             file.__class__ is str
-            and _state.needle not in file
-            and (_state.quiet or _state.foreign_text(file))
+            and (_needle not in file or (_state.is_foreign(file) and _state.foreign_text(file)))
             and (mode in _READING or not creates_elsewhere(file))
         ):
             try:
@@ -46,9 +47,9 @@ class Open(Replacement):
                 if place is None:
                     raise
         try:
-            path = file if type(file) is int else text_of(file)
+            path = file if file.__class__ is str else text_of(file)
             if place is None and path.__class__ is str and mode in _READING:
-                place = quickly_located(path)
+                place = None if INSIDE.active else _state.files.located(path)
             if place is None and not isinstance(path, int):
                 follow = not isinstance(mode, str) or "x" not in mode
                 place = locate(path, follow=follow, creates=mode not in _READING)
@@ -76,7 +77,7 @@ def _open_place(real: Any, place: Any, path: Any, *arguments: Any) -> Any:
     """Open what lies at *place*: CPython does the most of it, so types, names and modes are the real ones."""
     if type(place) is Location:
         # Not by the opener below: a large file is fetched as it is read, by a raw file of our own.
-        return answer(open_stream, _state.files, place, path, *arguments)
+        return open_stream(answer, _state.files, place, path, *arguments)
     return real(path, *arguments, partial(_give, place))
 
 
@@ -98,7 +99,7 @@ class OpenCode(Replacement):
         if path.__class__ is not str:
             return self.real(path)
         place: Any = None
-        if _state.needle not in path and (_state.quiet or _state.foreign_text(path)):
+        if _needle not in path or (_state.is_foreign(path) and _state.foreign_text(path)):
             try:
                 return self.real(path)
             except FileNotFoundError:

@@ -12,6 +12,8 @@ from vfsoverlay._vfs.location import Location
 from vfsoverlay._vfs.scandir import EntryIterator, Respelled
 
 _state = STATE
+_needle: str
+STATE.watch(globals())
 
 
 class Listdir(Replacement):
@@ -23,8 +25,7 @@ class Listdir(Replacement):
             path = text_of(path)
         if (
             path.__class__ is str
-            and _state.needle not in path
-            and (_state.quiet or _state.foreign_text(path))
+            and (_needle not in path or (_state.is_foreign(path) and _state.foreign_text(path)))
             and (not path.endswith(_state.edges) or _state.foreign_directory(path))
         ):
             try:
@@ -64,8 +65,7 @@ class Scandir(Replacement):
             path = text_of(path)
         if (
             path.__class__ is str
-            and _state.needle not in path
-            and (_state.quiet or _state.foreign_text(path))
+            and (_needle not in path or (_state.is_foreign(path) and _state.foreign_text(path)))
             and (not path.endswith(_state.edges) or _state.foreign_directory(path))
         ):
             try:

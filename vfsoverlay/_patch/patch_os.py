@@ -14,6 +14,8 @@ from vfsoverlay._vfs.location import Failed, Foreign, Location
 
 _state = STATE
 _inside = INSIDE
+_needle: str
+STATE.watch(globals())
 
 # Each __call__ begins with the same test, written out because a function call would double its
 # cost: a text without the needle is foreign. Where the kernel then finds nothing, a symbolic link
@@ -28,17 +30,15 @@ class Stat(Replacement):
         if path.__class__ is not str:
             path = text_of(path)
         if path.__class__ is str and dir_fd is None:
-            if _state.needle not in path and (_state.quiet or _state.foreign_name(path)):
+            if _needle not in path or _state.is_foreign(path):
                 try:
-                    if follow_symlinks and not _state.shadowed:
-                        return self.real(path)
-                    status = self.real(path, follow_symlinks=follow_symlinks)
+                    status = self.real(path) if follow_symlinks else self.real(path, follow_symlinks=False)
                 except FileNotFoundError:
                     place = found_after_all(path, follow=bool(follow_symlinks))
                     if place is None:
                         raise
                 else:
-                    if not _state.shadowed or (status.st_dev, status.st_ino) not in _state.shadowed:
+                    if _needle or (status.st_dev, status.st_ino) not in _state.shadowed:
                         return status
             else:
                 known = _state.files.known(path)
@@ -65,7 +65,7 @@ class Lstat(Replacement):
         if path.__class__ is not str:
             path = text_of(path)
         if path.__class__ is str and dir_fd is None:
-            if _state.needle not in path and (_state.quiet or _state.foreign_name(path)):
+            if _needle not in path or _state.is_foreign(path):
                 try:
                     status = self.real(path)
                 except FileNotFoundError:
@@ -73,7 +73,7 @@ class Lstat(Replacement):
                     if place is None:
                         raise
                 else:
-                    if not _state.shadowed or (status.st_dev, status.st_ino) not in _state.shadowed:
+                    if _needle or (status.st_dev, status.st_ino) not in _state.shadowed:
                         return status
             else:
                 known = _state.files.known(path)
@@ -108,9 +108,8 @@ class Access(Replacement):
     ) -> Any:
         if (
             path.__class__ is str
-            and _state.needle not in path
+            and _needle not in path
             and dir_fd is None
-            and (_state.quiet or _state.foreign_text(path))
             and follow_symlinks
             and not effective_ids
             and self.real(path, mode)
@@ -147,12 +146,7 @@ class Readlink(Replacement):
 
     def __call__(self, path: Any, *, dir_fd: Any = None) -> Any:
         place = None
-        if (
-            path.__class__ is str
-            and _state.needle not in path
-            and dir_fd is None
-            and (_state.quiet or _state.foreign_name(path))
-        ):
+        if path.__class__ is str and dir_fd is None and (_needle not in path or _state.is_foreign(path)):
             try:
                 return self.real(path)
             except FileNotFoundError:
@@ -183,9 +177,8 @@ class Open(Replacement):
         place = None
         if (
             path.__class__ is str
-            and _state.needle not in path
             and dir_fd is None
-            and (_state.quiet or _state.foreign_text(path))
+            and (_needle not in path or (_state.is_foreign(path) and _state.foreign_text(path)))
             and not (flags.__class__ is int and flags & os.O_CREAT and creates_elsewhere(path))
         ):
             try:

@@ -7,11 +7,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from vfsoverlay._patch import slim
+from vfsoverlay._patch.patch_imports import ARRIVALS
 from vfsoverlay._patch.patched_names import PATCHED_NAMES
 from vfsoverlay._patch.replacement import Replacement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from vfsoverlay._patch.patched_names import PatchedName
 
@@ -35,20 +36,33 @@ class Registry:
         if self._replacements:
             return
         for row in PATCHED_NAMES:
-            for module in map(importlib.import_module, row.modules):
-                # By identity: os.stat and posix.stat are one object unless somebody wrapped one of them.
-                original = getattr(module, row.name, None)
-                if slim.is_slim(original) and id(original) not in self._replacements:
-                    self._succeed(original, row)
-                if original is None or is_ours(original):
-                    continue
-                replacement = self._replacements.get(id(original))
-                if replacement is None:
-                    replacement = row.replacement(original, f"{row.modules[0]}:{row.name}")
-                    self._replacements[id(original)] = replacement
-                setattr(module, row.name, replacement)
+            self._replace(row)
         for holder, name, value in list(_references(self._replacements)):
             _put(holder, name, self._replacements[id(value)])
+        ARRIVALS.tell = self._arrived
+
+    def _replace(self, row: PatchedName) -> None:
+        for module in _modules(row):
+            # By identity: os.stat and posix.stat are one object unless somebody wrapped one of them.
+            original = getattr(module, row.name, None)
+            if slim.is_slim(original) and id(original) not in self._replacements:
+                self._succeed(original, row)
+            if original is None or any(original is known for known in self._replacements.values()):
+                continue
+            while is_ours(original):
+                # Somebody kept ours over an unmount and put it back: the original lies below.
+                original = original.real
+            replacement = self._replacements.get(id(original))
+            if replacement is None:
+                replacement = row.replacement(original, f"{row.modules[0]}:{row.name}")
+                self._replacements[id(original)] = replacement
+            setattr(module, row.name, replacement)
+
+    def _arrived(self, module: str) -> None:
+        """A C module was just imported, and nobody has copied its names yet."""
+        for row in PATCHED_NAMES:
+            if row.late and module in row.modules and self.installed:
+                self._replace(row)
 
     def _succeed(self, watcher: Any, row: PatchedName) -> None:
         """What only watched for mounts, in a child, becomes the real thing or gives way to it."""
@@ -67,6 +81,13 @@ class Registry:
         for holder, name, value in list(_references(ours)):
             _put(holder, name, ours[id(value)])
         self._replacements, self._watchers = {}, []
+
+
+def _modules(row: PatchedName) -> Iterable[Any]:
+    """The modules of *row*; of a late one those that the program has imported."""
+    if row.late:
+        return [sys.modules[name] for name in row.modules if name in sys.modules]
+    return map(importlib.import_module, row.modules)
 
 
 def is_ours(value: Any) -> bool:

@@ -32,7 +32,11 @@ class Descriptors:
     def add(self, fd: int, location: Location) -> None:
         """Remember that *fd*, just opened, is *location*."""
         real = _real.fstat(fd)
-        self._entries[fd] = (real.st_dev, real.st_ino, location)
+        self.add_identified(fd, real.st_dev, real.st_ino, location)
+
+    def add_identified(self, fd: int, device: int, inode: int, location: Location) -> None:
+        """As ``add``, where the identity of the file behind *fd* is known already."""
+        self._entries[fd] = (device, inode, location)
 
     def get(self, fd: int) -> Location | None:
         """What *fd* is; None if it is not ours (any more)."""

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vfsoverlay import _real
@@ -28,12 +29,16 @@ Result = TypeVar("Result")
 #: no more than half a block, so that a random read seldom touches a block that it does not need.
 _BUFFER = 64 * 1024
 
+#: What io asks of an opener to read a file.
+_READ = os.O_RDONLY | os.O_CLOEXEC
+
 
 class _FetchAsRead(Exception):  # noqa: N818 - it is no error
     """Raised by the opener inside the real open, when all its arguments were found good: a lazy file is wanted."""
 
 
 def open_stream(
+    guard: Callable[..., Any],
     files: FileSystem,
     place: Location,
     file: Any,
@@ -50,17 +55,20 @@ def open_stream(
     are its opener. Only where the data is not complete, we build the same object over a
     ``LazyFile`` instead.
 
+    Args:
+        guard: Calls its first argument with the others; what they do must not come back to us.
+        files: The mounts.
+        place: What lies there.
+        file: As the caller spelled it.
+        mode: This and the following ones as of ``open``.
+
     Raises:
         OSError: As a read-only file system does; or what fetching raised.
         ValueError: As ``io.open``.
     """
 
-    def opener(_: Any, flags: int) -> int:
-        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC) == 0 and _is_lazy(place):
-            raise _FetchAsRead
-        return open_descriptor(files, place, flags)
-
     try:
+        opener = partial(_open, guard, files, place)
         return _real.io_open(file, mode, buffering, encoding, errors, newline, closefd, opener)
     except _FetchAsRead:
         pass
@@ -70,7 +78,22 @@ def open_stream(
         # Reading needs no disk: what cannot be kept is served from memory.
     if place.point is None:
         raise place.error(errno.EISDIR)
-    return _open_lazily(files, place.point, place, file, mode, buffering, encoding, errors, newline)
+    return guard(_open_lazily, files, place.point, place, file, mode, buffering, encoding, errors, newline)
+
+
+def _open(guard: Callable[..., Any], files: FileSystem, place: Location, _: Any, flags: int) -> int:
+    """The opener of *place* within the real ``open``."""
+    node = place.node
+    if flags == _READ and type(node) is FileNode and not place.slash and place.point is not None:
+        # What was opened before is opened again without the long way: programs do so all the time.
+        opened = place.point.open_known(place.path, node)
+        if opened is not None:
+            files.descriptors.add_identified(*opened, place)
+            return opened[0]
+    if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC) == 0 and guard(_is_lazy, place):
+        raise _FetchAsRead
+    fd: int = guard(open_descriptor, files, place, flags)
+    return fd
 
 
 def _is_lazy(place: Location) -> bool:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 _FOREIGN = Foreign(None)
 
+#: Paths whose locations are kept; beyond it the table starts anew (about 20 MB).
+_MOST_LOCATED = 50_000
+_NOT_LOCATED = (None, None)
+
 
 #: So many files and directories below a mount point on disk are recognised where a link leads to them.
 _MAX_SHADOWED = 10_000
@@ -32,10 +36,12 @@ _ODD = frozenset({"", ".", ".."})
 class FileSystem:
     """What this process sees in addition to its disk."""
 
-    __slots__ = ("cwd", "descriptors", "shadowed", "table")
+    __slots__ = ("_located", "cwd", "descriptors", "shadowed", "table")
 
     def __init__(self) -> None:
         self.table = MountTable()
+        #: Existing paths, as spelled, that were found before; see ``located``.
+        self._located: dict[str, tuple[MountTable, Any]] = {}
         self.descriptors = Descriptors()
         #: (st_dev, st_ino) of what lies on disk at and below mount points: never to be seen, whatever link leads there.
         self.shadowed: frozenset[tuple[int, int]] = frozenset()
@@ -90,6 +96,32 @@ class FileSystem:
             # The long way meets it again, and names the path.
             return None
         return None if node is None else (*found, node)
+
+    def located(self, path: str) -> Location | None:
+        """The location of an existing, absolute *path* without odd parts; None: the long way decides."""
+        table = self.table
+        known_table, place = self._located.get(path, _NOT_LOCATED)
+        try:
+            if known_table is table and place.point.lookup(place.path) is place.node:
+                return place
+        except OSError:
+            # As in known().
+            return None
+        known = self.known(path)
+        if known is None or path[-1] == "/":
+            return None
+        point, rest, node = known
+        root = point.roots[-1]
+        place = Location(point, rest, node, False, node.name, path, f"{root}/{rest}" if rest else root)
+        if len(self._located) >= _MOST_LOCATED:
+            self._located.clear()
+        # With the table, since another thread may have changed the mounts meanwhile.
+        self._located[path] = table, place
+        return place
+
+    def forget_located(self) -> None:
+        """After a change of the mounts: find every path anew."""
+        self._located.clear()
 
     def _may_lead(self, text: str) -> bool:
         """Whether the last component is that of a mount point or one of its parents, reached through a link or not."""

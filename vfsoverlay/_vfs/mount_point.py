@@ -80,11 +80,13 @@ class MountPoint:
         self.owner = (_real.geteuid() if uid is None else uid, os.getegid() if gid is None else gid)
         self._file_mode = stat.S_IFREG | spec.option("file_mode")
         self._dir_mode = stat.S_IFDIR | spec.option("dir_mode")
+        self._all_may_read = self._file_mode & 0o444 == 0o444
         self._status: dict[str, tuple[Node, os.stat_result]] = {}
+        self._object_ids: dict[str, tuple[FileNode, ObjectId]] = {}
         #: Objects that were opened in a newer version than the listing names (on_change="reopen").
         self._reopened: dict[str, FileNode | None] = {}
         self.lookup: Callable[[str], Node | None] = namespace.lookup
-        self._order = ReadOrder(namespace.lookup, namespace.scan)
+        self._order = ReadOrder(namespace.lookup, namespace.scan, namespace.is_listed)
         self._lookahead = cache.lookahead(self._resolve) if spec.option("readahead") else None
 
     # --- the public face
@@ -153,7 +155,7 @@ class MountPoint:
     def status(self, path: str, node: Node) -> os.stat_result:
         """The attributes of *node* at *path*; kept, since programs ask again and again."""
         known = self._status.get(path)
-        if known is not None and known[0] == node:
+        if known is not None and (known[0] is node or known[0] == node):
             return known[1]
         result = self._make_status(path, node)
         if len(self._status) >= _MAX_STATUS:
@@ -176,14 +178,32 @@ class MountPoint:
         return ObjectInfo(self.prefix + path, node.size, node.mtime_ns, node.etag, node.storage_class, node.version_id)
 
     def object_id(self, path: str, node: FileNode) -> ObjectId:
-        """The version that *node* names, as the cache knows it."""
+        """The version that *node* names, as the cache knows it; kept, as attributes are."""
+        known = self._object_ids.get(path)
+        if known is not None and known[0] is node:
+            return known[1]
         mtime_ns = 0 if node.etag else node.mtime_ns
-        return ObjectId(self.store.origin, self.prefix + path, node.etag, node.size, mtime_ns, node.version_id)
+        key = self.prefix + path
+        result = ObjectId(self.store.origin, key, node.etag, node.size, mtime_ns, node.version_id)
+        if len(self._object_ids) >= _MAX_STATUS:
+            self._object_ids = {}
+        self._object_ids[path] = node, result
+        return result
+
+    def open_known(self, path: str, node: FileNode) -> tuple[int, int, int] | None:
+        """The quick way to a file that this process has opened before: a descriptor with its (st_dev, st_ino).
+
+        None where the usual way must decide.
+        """
+        if not self._all_may_read or node.storage_class in attributes.ARCHIVED:
+            return None
+        if self._lookahead is not None and self._lookahead.active:
+            return None
+        return self.cache.open_known(self.object_id(path, node))
 
     def open_complete(self, path: str, node: FileNode, *, purpose: Purpose = "read") -> int:
         """A readable descriptor of all bytes of the file, fetched first where they are missing."""
         object_id = self.object_id(path, node)
-        self.counters.add("opens")
         fd = self.cache.open_complete(object_id)
         if fd is not None:
             if self._lookahead is not None and self._lookahead.active:
@@ -221,7 +241,6 @@ class MountPoint:
 
     def open_partial(self, path: str, node: FileNode) -> CachedObject:
         """A handle that fetches what is read."""
-        self.counters.add("opens")
         self._refuse_archived(path, node)
         return self.cache.open_partial(self.object_id(path, node), self._reader(path, node))
 
@@ -301,7 +320,7 @@ class MountPoint:
         old, self.namespace = self.namespace, fresh
         self._status, self._reopened = {}, {}
         self.lookup = fresh.lookup
-        self._order = ReadOrder(fresh.lookup, fresh.scan)
+        self._order = ReadOrder(fresh.lookup, fresh.scan, fresh.is_listed)
         if old is not fresh:
             old.close()
         self.changed()
@@ -329,6 +348,7 @@ class MountPoint:
 
     def close(self) -> None:
         """Give everything back; descriptors that were handed out stay valid."""
+        self.counters.end()
         if self._lookahead is not None:
             self._lookahead.close()
         self.cache.close()
