@@ -36,8 +36,8 @@ class EmbeddedBucket:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What ``mount()`` needs to find the server."""
-        return self.server.mount_options()
+        """What ``mount()`` needs to find the server, which is there without a network as well."""
+        return {**self.server.mount_options(), "offline": False}
 
     def put(self, key: str, body: bytes | str) -> None:
         """Store an object, replacing an older version of it."""

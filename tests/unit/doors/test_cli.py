@@ -318,7 +318,7 @@ def test_verbose_and_quiet(call: Call, tmp_path: Path, caplog: pytest.LogCapture
     """-v logs what was fetched, -q leaves warnings out; both stand before the command."""
     told = call("-v", "cat", "s3://bucket/a.txt")[2]
     assert told.startswith("vfsoverlay: bytes.list=")
-    assert " bytes.read=5 misses=1 opens=1 " in told
+    assert " bytes.read=5 " in told
     (tmp_path / "there").write_text("")
     mount = ("ls", str(tmp_path), "--mount", f"s3://bucket/deep/:{tmp_path}")
     assert call(*mount)[0] == 0

@@ -1,37 +1,64 @@
 """The pytest plugin: mounts and embedded buckets as fixtures, and reports that never meet a mount.
 
-Installed with the package; costs nothing until a test asks for it. See docs/pytest.md.
+Installed with the package; loads nothing until a test or an option asks for it. See docs/pytest.md.
 """
 
 from __future__ import annotations
 
-import linecache
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     import os
-    from types import TracebackType
 
     from vfsoverlay._vfs.mount_point import MountPoint
+    from vfsoverlay.pytest_plugin.session import Session
     from vfsoverlay.testing.embedded_bucket import EmbeddedBucket
 
 _MARKER = "vfs_mount"
 _MARKED = "_vfs_marked_mounts"
-_CHAIN_LIMIT = 100
+_SESSION = "vfsoverlay-session"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options of the command line and of the configuration file."""
+    group = parser.getgroup("vfsoverlay", "mounts of object stores (vfsoverlay)")
+    group.addoption(
+        "--vfs-offline", action="store_true", help="Mounts make no request; what is not in the cache fails by name."
+    )
+    group.addoption(
+        "--vfs-record",
+        metavar="FILE",
+        help="Write the listings and bytes that the tests use to FILE, for --vfs-replay.",
+    )
+    group.addoption(
+        "--vfs-replay", metavar="FILE", help="Mounts make no request, and find exactly what FILE has recorded."
+    )
+    group.addoption("--vfs-summary", action="store_true", help="Say at the end what was requested, fetched and hit.")
+    parser.addini(
+        "vfs_mounts",
+        "Mounts of the whole run, one a line: SRC:PATH [OPTION=VALUE]... as for the command vfsoverlay.",
+        type="linelist",
+        default=[],
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker."""
+    """Declare the marker; prepare the run, if an option asks for something."""
     config.addinivalue_line(
         "markers",
         f"{_MARKER}(source, root_dir=None, **options): mount this source while the test and its fixtures run; "
         "the arguments are those of vfsoverlay.mount()",
     )
+    options = ("vfs_offline", "vfs_record", "vfs_replay", "vfs_summary")
+    if any(map(config.getoption, options)) or config.getini("vfs_mounts"):
+        from vfsoverlay.pytest_plugin.session import Session
+
+        config.pluginmanager.register(Session(config), _SESSION)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -53,7 +80,8 @@ def _marked_mounts(request: pytest.FixtureRequest) -> Iterator[None]:
     from vfsoverlay._api import mount
     from vfsoverlay._spec import Mount
 
-    specs = [Mount(*marker.args, **marker.kwargs) for marker in request.node.iter_markers(_MARKER)]
+    markers = request.node.iter_markers(_MARKER)
+    specs = [Mount(*marker.args, **_adjusted(request.config, marker.kwargs)) for marker in markers]
     with ExitStack() as stack:
         for point in mount(specs):
             stack.enter_context(point)
@@ -61,7 +89,7 @@ def _marked_mounts(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture
-def vfs_mount() -> Iterator[Callable[..., MountPoint]]:
+def vfs_mount(request: pytest.FixtureRequest) -> Iterator[Callable[..., MountPoint]]:
     """A function that mounts until the end of the test: the arguments of ``vfsoverlay.mount()``, or a ``vfs_bucket``.
 
     def test_reading(vfs_mount):
@@ -76,9 +104,14 @@ def vfs_mount() -> Iterator[Callable[..., MountPoint]]:
             if isinstance(source, EmbeddedBucket):
                 options = {**source.options, **options}
                 source = source.url
-            return stack.enter_context(mount(source, root_dir, **options))
+            return stack.enter_context(mount(source, root_dir, **_adjusted(request.config, options)))
 
         yield mount_here
+
+
+def _adjusted(config: pytest.Config, options: dict[str, Any]) -> dict[str, Any]:
+    session: Session | None = config.pluginmanager.get_plugin(_SESSION)
+    return options if session is None else session.adjusted(options)
 
 
 @pytest.fixture
@@ -131,53 +164,9 @@ def pytest_terminal_summary() -> Generator[None, None, None]:
         yield
 
 
-@contextmanager
-def _stepping_aside(error: BaseException | None = None) -> Iterator[None]:
-    """Send the file calls of this thread to the real file system; those of other threads go on as they were.
+def _stepping_aside(error: BaseException | None = None) -> AbstractContextManager[None]:
+    if "vfsoverlay._patch.dispatch" not in sys.modules:  # nothing was ever mounted
+        return nullcontext()
+    from vfsoverlay.pytest_plugin.reports import stepping_aside
 
-    Source lines below a mount, which the traceback of *error* will show, are taken before.
-    """
-    dispatch = sys.modules.get("vfsoverlay._patch.dispatch")
-    if dispatch is None:  # nothing was ever mounted
-        yield
-        return
-    lines = _remember_source(error)
-    inside = dispatch.STATE.inside
-    before = inside.active
-    inside.active = True
-    try:
-        yield
-    finally:
-        inside.active = before
-        for filename in lines:
-            linecache.cache.pop(filename, None)
-
-
-def _remember_source(error: BaseException | None) -> list[str]:
-    """Put the source of the frames of *error* that lie below a mount into linecache, as not to be checked again."""
-    if error is None:
-        return []
-    from vfsoverlay._api import mounts
-
-    roots = tuple(f"{point.root_dir}/" for point in mounts())
-    remembered = []
-    for filename in {name for name in _filenames(error) if name.startswith(roots)} if roots else ():
-        lines = linecache.getlines(filename)
-        if lines:
-            # No time of modification: linecache then does not look at the file any more.
-            linecache.cache[filename] = (sum(map(len, lines)), None, lines, filename)
-            remembered.append(filename)
-    return remembered
-
-
-def _filenames(error: BaseException) -> Iterator[str]:
-    """The files of the frames of *error* and of what caused it."""
-    current: BaseException | None = error
-    for _ in range(_CHAIN_LIMIT):  # a chain may lead back to itself
-        if current is None:
-            return
-        trace: TracebackType | None = current.__traceback__
-        while trace is not None:
-            yield trace.tb_frame.f_code.co_filename
-            trace = trace.tb_next
-        current = current.__cause__ or current.__context__
+    return stepping_aside(error)
