@@ -48,13 +48,17 @@ class Exchange:
         self._keep = keep
         try:
             self._response = _ask(connection, target, headers, remaining)
-            self.status = self._response.status
-            self.headers = _headers_of(self._response)
         except (OSError, ValueError, http.client.HTTPException) as error:
             connection.close()
             raise _failure_of(error) from error
         except BaseException:
             connection.close()
+            raise
+        self.status = self._response.status
+        try:
+            self.headers = _headers_of(self._response)
+        except Failure:
+            self.close()
             raise
 
     def readinto(self, buffer: memoryview) -> int:
@@ -147,8 +151,14 @@ def _headers_of(response: _Response) -> dict[str, str]:
         raise Failure(Kind.MALFORMED, "the answer has a line among its headers that is none")
     headers: dict[str, str] = {}
     # Looking each one up where they are costs as much as parsing them.
-    for name, value in response.headers.raw_items():
-        headers[name] = f"{headers[name]}, {value}" if (name := name.lower()) in headers else value.strip()
+    for field, text in response.headers.raw_items():
+        name, value = field.lower(), text.strip()
+        if headers.setdefault(name, value) != value:
+            headers[name] += f", {value}"
+    if "," in headers.get("content-length", ""):
+        raise Failure(Kind.MALFORMED, "the answer has two lengths")
+    if "transfer-encoding" in headers and not response.chunked:
+        raise Failure(Kind.MALFORMED, f"the answer has the transfer encoding {headers['transfer-encoding'][:40]!r}")
     return headers
 
 

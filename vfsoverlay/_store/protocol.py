@@ -36,7 +36,7 @@ class ObjectStore(Protocol):
 
     @property
     def is_ordered(self) -> bool:
-        """Whether pages are in byte order of keys and begin at ``start_after`` at no cost: parts can be listed at once."""
+        """Whether pages are in byte order of keys and begin at ``start_after`` at no cost: then parts overlap."""
 
     def check_access(self, prefix: str) -> None:
         """Prove that *prefix* can be listed, with one request at most; raise ``CannotAccessSource``."""

@@ -91,7 +91,7 @@ class RangeRead:
         else:
             headers["range"] = f"bytes={self._position}-{self._stop - 1}"
         query = [("versionId", info.version_id)] if info.version_id else []
-        return Request(GET_OBJECT, "GetObject", self._purpose, info.key, query, headers)
+        return Request(GET_OBJECT, self._purpose, info.key, query, headers)
 
     def _deliver(self, answer: Exchange, attempts: Attempts) -> None:
         start = self._position

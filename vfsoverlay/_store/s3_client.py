@@ -37,8 +37,6 @@ class Request(NamedTuple):
 
     action: str
     """IAM action, as messages name it."""
-    operation: str
-    """S3's name of it."""
     purpose: Purpose
     key: str
     """Empty for a listing."""
@@ -120,7 +118,7 @@ class S3Client:
         if keys is not None:
             if self.session.settings.requester_pays:
                 s3["x-amz-request-payer"] = "requester"
-            s3 = self.session.signed(request.operation, endpoint.url + target, s3)
+            s3 = self.session.signed(endpoint.url + target, s3)
         return target, {**s3, **plain}
 
     def _connections_to(self, url: str) -> Connections:

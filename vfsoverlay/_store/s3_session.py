@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -26,6 +26,15 @@ from vfsoverlay._store.s3_settings import Keys, S3Settings
 _METADATA_PROBE: Final = 0.25
 _METADATA_ADDRESS: Final = "http://169.254.169.254/"
 _INSTANCE_ROLE: Final = "iam-role"
+#: Not that of one operation: what knows the sessions of directory buckets listens here, and must come first.
+_BEFORE_SIGN: Final = "before-sign.s3"
+#: What a request's signing context may say, and the argument of ``RequestSigner.get_auth_instance`` that it is.
+_SIGNING_ARGUMENTS: Final = {
+    "region": "region_name",
+    "signing_name": "signing_name",
+    "identity_cache": "identity_cache",
+    "cache_key": "cache_key",
+}
 
 
 class Endpoint(NamedTuple):
@@ -45,13 +54,14 @@ class Endpoint(NamedTuple):
 
 
 class Signing(NamedTuple):
-    """What botocore would sign a request with, and the client that all of it belongs to."""
+    """How botocore signs the requests for one bucket: SigV4, SigV4a, or with the session of a directory bucket."""
 
     client: Any
-    signer: Any
-    """A ``botocore.signers.RequestSigner``."""
+    """What all of it belongs to: without the client, its signer is of no use."""
+    new_auth: Callable[[], Any]
+    """Makes a signer of the credentials as they are now."""
     context: dict[str, Any]
-    """What it must know of a request: how it is signed (SigV4, SigV4a, the session of a directory bucket)."""
+    """What the signer must know of a request."""
 
 
 class S3Session:
@@ -93,7 +103,7 @@ class S3Session:
                 self._region, self._endpoint = region, None
         return True
 
-    def signed(self, operation: str, url: str, headers: dict[str, str]) -> dict[str, str]:
+    def signed(self, url: str, headers: dict[str, str]) -> dict[str, str]:
         """*headers* of a GET of *url*, with those that sign it; never called where ``keys`` are None."""
         with self._lock:
             if self._signing is None:
@@ -102,7 +112,7 @@ class S3Session:
         request = AWSRequest("GET", url, headers=headers)
         request.context = dict(signing.context)
         with _told_as_failures():
-            signing.signer.sign(operation, request)
+            signing.new_auth().add_auth(request)
         return dict(request.headers.items())
 
     def _resolve(self) -> tuple[Endpoint, Signing]:
@@ -111,17 +121,16 @@ class S3Session:
         (A presigned URL would not do: botocore sends those to the global endpoint.)
         """
         client = self._make_client()
-        client.meta.events.register_last("before-sign.s3.ListObjectsV2", _catch)
+        client.meta.events.register_last(_BEFORE_SIGN, _catch)
         with _told_as_failures():
             try:
                 client.list_objects_v2(Bucket=self.bucket)
             except _Caught as caught:
-                request, signer, region = caught.args
-        client.meta.events.unregister("before-sign.s3.ListObjectsV2", _catch)
+                request, new_auth, region = caught.args
+        client.meta.events.unregister(_BEFORE_SIGN, _catch)
         url = urlsplit(request.url)
-        region = request.context.get("signing", {}).get("region") or region
         endpoint = Endpoint(f"{url.scheme}://{url.netloc}", f"{url.path.rstrip('/')}/", region)
-        return endpoint, Signing(client, signer, request.context)
+        return endpoint, Signing(client, new_auth, request.context)
 
     def _make_client(self) -> Any:
         settings = self.settings
@@ -246,8 +255,16 @@ class _Caught(Exception):  # noqa: N818 - nothing went wrong
     """Carries a request out of botocore before it is sent."""
 
 
-def _catch(request: Any, request_signer: Any, region_name: str, **_: Any) -> None:
-    raise _Caught(request, request_signer, region_name)
+def _catch(
+    request: Any, request_signer: Any, signature_version: str, signing_name: str, region_name: str, **_: Any
+) -> None:
+    """What ``RequestSigner.sign`` does after this event, as far as it is the same for all requests of a bucket."""
+    how = {"signature_version": signature_version, "signing_name": signing_name, "region_name": region_name}
+    told = request.context.get("signing", {})
+    for name, argument in _SIGNING_ARGUMENTS.items():
+        if name in told:
+            how[argument] = told[name]
+    raise _Caught(request, partial(request_signer.get_auth_instance, **how), how["region_name"])
 
 
 @contextmanager

@@ -112,7 +112,7 @@ class S3Store:
 
     def _head(self, key: str, headers: dict[str, str], attempts: Attempts) -> ObjectRow:
         headers = {**self._session.settings.sse_headers, **headers}
-        with self._client.open(Request(GET_OBJECT, "GetObject", "list", key, [], headers), attempts) as answer:
+        with self._client.open(Request(GET_OBJECT, "list", key, [], headers), attempts) as answer:
             answer.read()
             return head_row(key, answer.headers.get)
 
@@ -140,7 +140,7 @@ class S3Store:
         skip_to = start_after if self._is_directory_bucket else ""
         where = [("start-after", start_after)] if start_after and not skip_to else []
         while True:
-            answer = self._page(_LIST, "ListObjectsV2", prefix, [*query, *where], parse_list)
+            answer = self._page(_LIST, prefix, [*query, *where], parse_list)
             rows = [row for row in answer.rows if row[0] > skip_to] if skip_to else answer.rows
             yield Page(rows, answer.prefixes)
             if not answer.truncated:
@@ -164,21 +164,20 @@ class S3Store:
     def _pages_at(self, prefix: str, query: list[tuple[str, str]], start_after: str, at: int) -> Iterator[Page]:
         def page(markers: list[tuple[str, str]]) -> VersionsAnswer:
             asked = [("versions", ""), *query, *markers]
-            return self._page(_LIST_VERSIONS, "ListObjectVersions", prefix, asked, parse_versions)
+            return self._page(_LIST_VERSIONS, prefix, asked, parse_versions)
 
         return pages_at(page, at, start_after)
 
     def _page(
         self,
         action: str,
-        operation: str,
         prefix: str,
         query: list[tuple[str, str]],
         parse: Callable[[bytes], _Answer],
     ) -> _Answer:
         # A restored object says so only when asked; servers without archives ignore the header.
         headers = {} if self._is_directory_bucket else {"x-amz-optional-object-attributes": "RestoreStatus"}
-        request = Request(action, operation, "list", "", query, headers)
+        request = Request(action, "list", "", query, headers)
         attempts = self._client.attempts(listing=True)
         with self._client.telling(action, f"s3://{self._bucket}/{prefix}", attempts):
             while (answer := self._try_page(request, attempts, parse, prefix)) is None:
