@@ -52,7 +52,9 @@ HARMLESS = {
         r"|environ|environb|getenv|getpid|getppid|getuid|geteuid|getgid|getegid|getgroups|makedev|major|minor|cpu_count|sched_getaffinity"
         r"|sched_yield|urandom|register_at_fork|sysconf|uname"
     ),
-    "os.path": re.compile(r"join|split|expanduser|splitext|basename|dirname|isabs|normpath|commonprefix|commonpath|sep"),
+    "os.path": re.compile(
+        r"join|split|expanduser|splitext|basename|dirname|isabs|normpath|commonprefix|commonpath|sep"
+    ),
     "io": re.compile(
         r"(?:DEFAULT_BUFFER_SIZE|SEEK_\w+|IOBase|RawIOBase|BufferedIOBase|TextIOBase|BytesIO|StringIO"
         r"|BufferedReader|TextIOWrapper|UnsupportedOperation|text_encoding)"

@@ -367,7 +367,7 @@ def local_path(path: str | bytes | os.PathLike[Any]) -> LocalPath:
     mounts()
     place = STATE.files.resolve(spelled)
     found = place if isinstance(place, Location) else STATE.files.retry(spelled)
-    if found is None:
+    if not isinstance(found, Location):
         return LocalPath.pinned(os.fsdecode(os.fspath(path)), -1)
     return materialize.keep(materialize.local_path(STATE.files, found))
 

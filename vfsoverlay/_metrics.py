@@ -44,7 +44,7 @@ class Metrics:
     def snapshot(self) -> dict[str, float]:
         """A copy of all counters that are not zero."""
         with self._lock:
-            counts = dict(self._counts)
+            counts: dict[str, float] = dict(self._counts)
             for name, (ticks, reads) in self._tickers.items():
                 # The only way to read it is to move it on.
                 number = next(ticks) - reads

@@ -156,9 +156,8 @@ def _opened(file: Any) -> Any:
 OPEN_MODES = ("r", "rb", "rt", "w", "wb", "a", "ab", "x", "xb", "r+", "rb+", "w+", "a+", "x+", "", "rw", "U", "b")
 for open_mode in OPEN_MODES:
     target = READS if open_mode in {"r", "rb", "rt", "", "rw", "U", "b"} else CHANGES
-    target[f"open {open_mode}"] = lambda p, m=open_mode: _opened(
-        open(p, m, **({} if "b" in m else {"encoding": "utf-8", "errors": "replace"}))
-    )
+    text_only: dict[str, Any] = {} if "b" in open_mode else {"encoding": "utf-8", "errors": "replace"}
+    target[f"open {open_mode}"] = lambda p, m=open_mode, t=text_only: _opened(open(p, m, **t))
 
 
 def _with_opener(path: Any) -> Any:
@@ -273,9 +272,7 @@ for copy in (shutil.copyfile, shutil.copy, shutil.copy2, shutil.copytree):
     read(f"shutil.{copy.__name__}", partial(_copied, copy=copy))
 read("shutil.which", lambda p: shutil.which(p))
 read("shutil.disk_usage", lambda p: shutil.disk_usage(p).free >= 0)
-read(
-    "glob *", lambda p: sorted(glob.glob(os.path.join(os.fspath(p), b"*" if isinstance(os.fspath(p), bytes) else "*")))
-)
+read("glob *", lambda p: sorted(glob.glob(b"%s/*" % p) if isinstance(p, bytes) else glob.glob(os.path.join(p, "*"))))
 read("glob **", lambda p: sorted(glob.glob("**", root_dir=p, recursive=True)))
 read("glob literal", lambda p: glob.glob(os.fspath(p)))
 for path_method in ("exists", "is_file", "is_dir", "is_symlink", "is_mount", "is_fifo", "resolve", "absolute", "owner",

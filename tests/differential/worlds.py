@@ -88,7 +88,7 @@ class World(NamedTuple):
 
     def signature(self) -> Any:
         """What ``build`` made, as the real file system has it."""
-        found = []
+        found: list[Any] = []
         for folder in (self.base, f"{self.base}/side", f"{self.base}/top"):
             try:
                 names = sorted(set(_real.listdir(folder)) - self._mounted_in(folder))

@@ -107,9 +107,9 @@ def test_any_object_with_source_and_path_can_be_mounted(server: Any, names: tupl
 def test_ready_spec_takes_no_further_arguments() -> None:
     """Arguments beside a ready spec or a list are a TypeError, since they would be ignored."""
     with pytest.raises(TypeError, match="no further arguments"):
-        vfsoverlay.mount(vfsoverlay.Mount("s3://b/"), "/x")  # type: ignore[call-overload]
+        vfsoverlay.mount(vfsoverlay.Mount("s3://b/"), "/x")
     with pytest.raises(TypeError, match="no further arguments"):
-        vfsoverlay.mount([vfsoverlay.Mount("s3://b/")], anon=True)
+        vfsoverlay.mount([vfsoverlay.Mount("s3://b/")], anon=True)  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="has no attribute 'source'"):
         vfsoverlay.mount(3)  # type: ignore[call-overload]
 

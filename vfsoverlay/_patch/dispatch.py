@@ -135,7 +135,7 @@ def text_of(path: Any) -> Any:
     return text if isinstance(text, (str, bytes)) else path
 
 
-def _taken_buffers() -> tuple[type, ...]:
+def _taken_buffers() -> tuple[type[Any], ...]:
     """The buffers that this interpreter takes as paths, with a warning, as all did before CPython 3.13."""
     import warnings
 
@@ -175,9 +175,10 @@ def found_after_all(path: Any, dir_fd: Any = None, *, follow: bool = True, entry
     if INSIDE.active or not isinstance(path, (str, bytes)) or not (dir_fd is None or isinstance(dir_fd, int)):
         return None
     try:
-        return answer(STATE.files.retry, path, dir_fd=dir_fd, follow=follow, entry=entry)
+        place: Place | None = answer(STATE.files.retry, path, dir_fd=dir_fd, follow=follow, entry=entry)
     except OSError as error:
         return _failed(error, path)
+    return place
 
 
 def _failed(error: OSError, path: Any) -> Failed:

@@ -13,7 +13,7 @@ from vfsoverlay._vfs.file import open_stream
 from vfsoverlay._vfs.location import Failed, Foreign, Location
 
 _state = STATE
-_needle: str
+_needle = "\0"
 STATE.watch(globals())
 
 

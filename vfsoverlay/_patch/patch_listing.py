@@ -12,7 +12,7 @@ from vfsoverlay._vfs.location import Location
 from vfsoverlay._vfs.scandir import EntryIterator, Respelled
 
 _state = STATE
-_needle: str
+_needle = "\0"
 STATE.watch(globals())
 
 

@@ -14,7 +14,7 @@ from vfsoverlay._vfs.location import Failed, Foreign, Location
 
 _state = STATE
 _inside = INSIDE
-_needle: str
+_needle = "\0"
 STATE.watch(globals())
 
 # Each __call__ begins with the same test, written out because a function call would double its
@@ -215,7 +215,7 @@ _EXCLUSIVE = os.O_CREAT | os.O_EXCL
 
 
 def creates_elsewhere(path: str) -> bool:
-    """Whether creating *path* on disk may be wrong: it is a link, perhaps into a mount, or named as a mount point is."""
+    """Whether creating *path* on disk may be wrong: it is a link, perhaps to us, or named as a mount point is."""
     if path.endswith(_state.edges):
         return True
     try:

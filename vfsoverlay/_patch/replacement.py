@@ -27,7 +27,7 @@ class Replacement:
 
     # isinstance(os.stat, types.BuiltinFunctionType) and inspect.isbuiltin() ask this.
     @property  # type: ignore[misc]
-    def __class__(self) -> type:  # type: ignore[override]
+    def __class__(self) -> type:
         return type(self.real)
 
     # __name__, __qualname__, __self__, __text_signature__ (which inspect.signature reads) and the like.

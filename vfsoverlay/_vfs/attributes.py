@@ -32,10 +32,8 @@ def make_stat(mode: int, inode: int, device: int, owner: tuple[int, int], size: 
     exact = mtime_ns / _NS
     links = 2 if stat.S_ISDIR(mode) else 1
     blocks = (size + 511) // 512
-    return os.stat_result(
-        (mode, inode, device, links, *owner, size, seconds, seconds, seconds)
-        + (exact, exact, exact, mtime_ns, mtime_ns, mtime_ns, _BLOCK_SIZE, blocks, 0)  # type: ignore[arg-type]
-    )
+    whole = (mode, inode, device, links, *owner, size, seconds, seconds, seconds)
+    return os.stat_result((*whole, exact, exact, exact, mtime_ns, mtime_ns, mtime_ns, _BLOCK_SIZE, blocks, 0))
 
 
 def permits(status: os.stat_result, wanted: int) -> bool:

@@ -38,7 +38,7 @@ def _candidates() -> list[str]:
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     found = [os.path.join(home, "vfsoverlay")] if os.path.isabs(home) else []
     # The places that tempfile would try; it would also write to each, and open files by patched names.
-    temporary = [os.environ.get("TMPDIR") or "/tmp", "/tmp", "/var/tmp"]
+    temporary = [os.environ.get("TMPDIR") or "/tmp", "/tmp", "/var/tmp"]  # noqa: S108 - a directory of the user's own
     found += (os.path.join(place, f"vfsoverlay-{_real.geteuid()}") for place in dict.fromkeys(temporary))
     return found
 

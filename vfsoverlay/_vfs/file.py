@@ -60,13 +60,17 @@ def open_stream(
         files: The mounts.
         place: What lies there.
         file: As the caller spelled it.
-        mode: This and the following ones as of ``open``.
+        mode: As of ``open``, like all that follow.
+        buffering: As of ``open``.
+        encoding: As of ``open``.
+        errors: As of ``open``.
+        newline: As of ``open``.
+        closefd: As of ``open``.
 
     Raises:
         OSError: As a read-only file system does; or what fetching raised.
         ValueError: As ``io.open``.
     """
-
     try:
         opener = partial(_open, guard, files, place)
         return _real.io_open(file, mode, buffering, encoding, errors, newline, closefd, opener)

@@ -23,7 +23,7 @@ _FOREIGN = Foreign(None)
 
 #: Paths whose locations are kept; beyond it the table starts anew (about 20 MB).
 _MOST_LOCATED = 50_000
-_NOT_LOCATED = (None, None)
+_NOT_LOCATED: tuple[Any, Any] = (None, None)
 
 
 #: So many files and directories below a mount point on disk are recognised where a link leads to them.
@@ -103,7 +103,7 @@ class FileSystem:
         known_table, place = self._located.get(path, _NOT_LOCATED)
         try:
             if known_table is table and place.point.lookup(place.path) is place.node:
-                return place
+                return place  # type: ignore[no-any-return]  # it is a Location where the table is one
         except OSError:
             # As in known().
             return None

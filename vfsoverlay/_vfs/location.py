@@ -50,7 +50,7 @@ class Location(NamedTuple):
     absolute: str
     """Where this is, without symbolic links, ``.`` or ``..``."""
     holder: object = None
-    """For calls that change a directory's names: what that directory lies on; a mount, ``PARENTS``, or None for disk."""
+    """For calls that change names in a directory: what it lies on; a mount, ``PARENTS``, or None for the disk."""
 
     @property
     def is_directory(self) -> bool:

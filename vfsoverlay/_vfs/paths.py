@@ -20,7 +20,7 @@ _MAX_LINKS = 40
 
 
 def is_plain(rest: str) -> bool:
-    """Whether *rest*, the part of a path below a mount point, needs no walk: no ``.``, ``..``, ``//`` or final ``/``."""
+    """Whether *rest*, a path below a mount point, needs no walk: it has no ``.``, ``..``, ``//`` or final ``/``."""
     return not ("/." in rest or "//" in rest or rest[-1:] == "/" or rest[:1] in (".", "/"))
 
 

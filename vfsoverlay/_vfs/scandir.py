@@ -30,7 +30,7 @@ class Entry(Generic[AnyStr]):
 
     # isinstance() asks __class__ where type() does not match; os.DirEntry itself cannot be subclassed.
     @property  # type: ignore[misc]
-    def __class__(self) -> type:  # type: ignore[override]
+    def __class__(self) -> type:
         return os.DirEntry
 
     def __fspath__(self) -> AnyStr:
@@ -39,11 +39,11 @@ class Entry(Generic[AnyStr]):
     def __repr__(self) -> str:
         return f"<DirEntry {self.name!r}>"
 
-    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
+    def is_dir(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002 - as os.DirEntry
         """Whether this is a directory."""
         return type(self._node) is DirectoryNode
 
-    def is_file(self, *, follow_symlinks: bool = True) -> bool:
+    def is_file(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002 - as os.DirEntry
         """Whether this is a regular file."""
         return type(self._node) is not DirectoryNode
 
@@ -59,7 +59,7 @@ class Entry(Generic[AnyStr]):
         """The same number as ``stat().st_ino``."""
         return self.stat().st_ino
 
-    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:  # noqa: ARG002 - as os.DirEntry
         """What ``os.stat(self.path)`` gives, without a request."""
         status = self._stat
         if callable(status):
@@ -82,7 +82,7 @@ class Respelled(Generic[AnyStr]):
         self.path: AnyStr = os.path.join(directory, entry.name)
 
     @property  # type: ignore[misc]
-    def __class__(self) -> type:  # type: ignore[override]
+    def __class__(self) -> type:
         return os.DirEntry
 
     # is_dir, stat and the rest: what the entry is does not depend on how it was reached.
