@@ -97,6 +97,10 @@ class LazyNamespace:
         node = self._lookup_unlisted(path, name) if listing is None else listing.nodes.get(name)
         return DirectoryNode(name, self._mtime(path)) if type(node) is DirectoryNode else node
 
+    def is_listed(self, path: str) -> bool:
+        """Whether ``scan`` of the directory *path*, and what leads to it, needs no request now."""
+        return self._fresh(path) is not None and (not path or self._fresh(path.rpartition("/")[0]) is not None)
+
     def scan(self, path: str) -> Iterator[Node]:
         """The children of the directory *path*, in byte order of their names."""
         nodes = self._listing(path).nodes.values()
@@ -205,6 +209,10 @@ class LazyNamespace:
             refreshed, asked = self._refreshed, self._clock()
             node = self._ask(self.prefix + path, name)
             self._remember(path, node, asked, refreshed)
+            while node is not None and "/" in path:
+                # What is above something is a directory.
+                path = path.rpartition("/")[0]
+                self._remember(path, DirectoryNode(path.rpartition("/")[2], 0), asked, refreshed)
             return node
 
     def _ruled_out(self, path: str) -> bool:

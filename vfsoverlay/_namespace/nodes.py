@@ -79,6 +79,9 @@ class Namespace(Protocol):
     def lookup(self, path: str) -> Node | None:
         """What *path* is; ``None``: definitely nothing. No text is refused, odd ones name nothing."""
 
+    def is_listed(self, path: str) -> bool:
+        """Whether ``scan`` of the directory *path* needs no request now."""
+
     def scan(self, path: str) -> Iterator[Node]:
         """The children of the directory *path* in byte order of their names."""
 

@@ -53,11 +53,18 @@ class ReadOrder:
     Args:
         lookup: As ``Namespace.lookup``.
         scan: As ``Namespace.scan``.
+        is_known: Whether the names in a directory are known without a request, which no guess is worth.
     """
 
-    def __init__(self, lookup: Callable[[str], Node | None], scan: Callable[[str], Iterator[Node]]) -> None:
+    def __init__(
+        self,
+        lookup: Callable[[str], Node | None],
+        scan: Callable[[str], Iterator[Node]],
+        is_known: Callable[[str], bool],
+    ) -> None:
         self._lookup = lookup
         self._scan = scan
+        self._is_known = is_known
         self._directories: dict[str, _Directory] = {}
         self._entries = 0
         self._lock = threading.Lock()
@@ -92,7 +99,7 @@ class ReadOrder:
         known = self._directories.get(path)
         if known is not None:
             return known
-        if type(self._lookup(path)) is not DirectoryNode:
+        if not self._is_known(path) or type(self._lookup(path)) is not DirectoryNode:
             return None
         nodes = []
         for node in self._scan(path):

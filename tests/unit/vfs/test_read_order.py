@@ -32,7 +32,7 @@ def scan(path: str) -> Iterator[Node]:
 @pytest.fixture
 def order() -> ReadOrder:
     """The order of the tree."""
-    return ReadOrder(lookup, scan)
+    return ReadOrder(lookup, scan, lambda _: True)
 
 
 def paths(order: ReadOrder, near: str, numbers: range) -> list[str | None]:
