@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -63,7 +65,45 @@ def surface() -> str:
     return "\n".join(["| name | in | below a mount |", "|---|---|---|", *rows])
 
 
-GENERATED = {"architecture.md": tree, "configuration.md": options, "surface.md": surface}
+#: What a MountPoint offers to its user; its other names serve the house.
+OF_A_MOUNT = ("source", "root_dir", "is_mounted", "unmount", "warm", "refresh", "size", "hidden", "metrics")
+
+
+def reference() -> str:
+    """Every public name with what it takes and what it is."""
+    lines = []
+    for module in (vfsoverlay, vfsoverlay.errors, vfsoverlay.testing):
+        lines += ["", f"## `{module.__name__}`", "", "| name | |", "|---|---|"]
+        for name in module.__all__:
+            value = getattr(module, name)
+            if value is vfsoverlay.errors:
+                lines.append("| `errors` | The exceptions: see below. |")
+            elif value is vfsoverlay.errors.REASONS:
+                lines.append(f"| `{name}` | What `reason` of `CannotAccessSource` may be, with its errno. |")
+            else:
+                lines.append(_row(name, value))
+            if value is vfsoverlay.MountPoint:
+                lines += [_row(f"{name}.{method}", getattr(value, method)) for method in OF_A_MOUNT]
+    return "\n".join(lines[1:])
+
+
+def _row(name: str, value: Any) -> str:
+    is_made_by_us = value in (vfsoverlay.MountPoint, vfsoverlay.testing.RequestLog, vfsoverlay.testing.RequestRecord)
+    shows = inspect.isfunction(value) or (inspect.isclass(value) and not issubclass(value, Exception))
+    shows = shows and not is_made_by_us
+    sentence = folded((inspect.getdoc(value) or "").partition("\n\n")[0]).replace("``", "`").replace("|", "\\|")
+    return f"| `{name}{_arguments(value) if shows else ''}` | {sentence} |"
+
+
+def _arguments(value: Any) -> str:
+    parameters = [p.replace(annotation=p.empty) for p in inspect.signature(value).parameters.values()]
+    for number, parameter in enumerate(parameters):
+        if not isinstance(parameter.default, (type, str, int, float, type(None))):
+            parameters[number] = parameter.replace(default=...)
+    return str(inspect.Signature([p for p in parameters if p.name != "self"])).replace("Ellipsis", "...")
+
+
+GENERATED = {"architecture.md": tree, "configuration.md": options, "reference.md": reference, "surface.md": surface}
 
 
 def with_generated_part(name: str) -> str:
@@ -235,6 +275,16 @@ def test_every_command_and_option_is_documented() -> None:
         if isinstance(parameter, click.Option)
     }
     assert [name for name in sorted(names | options) if name not in text] == []
+
+
+def test_every_option_of_pytest_is_documented() -> None:
+    """docs/pytest.md names each option of the plugin, its setting, its marker and its fixtures."""
+    text = (DOCS / "pytest.md").read_text("utf-8")
+    source = (PACKAGE / "pytest_plugin" / "__init__.py").read_text("utf-8")
+    names = set(re.findall(r'"(--vfs-\w+)"|"(vfs_mounts)"|^def (vfs_\w+)\(|^_MARKER = "(\w+)"', source, re.MULTILINE))
+    flat = {name for found in names for name in found if name}
+    assert len(flat) == 7
+    assert [name for name in sorted(flat) if f"`{name}" not in text] == []
 
 
 def test_every_variable_is_documented() -> None:

@@ -10,7 +10,7 @@
             ├── AccessDenied            also a PermissionError (EACCES)
             ├── ObjectArchived          also a PermissionError (EACCES)
             ├── StaleObject             ESTALE: the object changed or went away after it was listed
-            ├── StoreUnavailable        EIO: the store kept failing until retries were used up
+            ├── StoreUnavailable        EIO: the store kept failing until retries were used up, or offline=True
             │   └── ObjectDamaged           the bytes that came do not have the store's own checksum
             └── StoreTimeout            also a TimeoutError (ETIMEDOUT): the deadline passed
 
@@ -102,7 +102,7 @@ class StaleObject(ReadError):
 
 
 class StoreUnavailable(ReadError):
-    """The store failed on every attempt (EIO); says how many and the last request id."""
+    """The store failed on every attempt, or a mount is offline and has not cached the object (EIO); says which."""
 
 
 class ObjectDamaged(StoreUnavailable):
