@@ -1,12 +1,26 @@
 """Every replaced name in one table: where it lives, what replaces it, and what it answers on a mount."""
 
+# ruff: noqa: E501 - tables read better in long lines
+
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vfsoverlay import _real
-from vfsoverlay._patch import events, patch_descriptors, patch_directory, patch_io, patch_listing, patch_os
+from vfsoverlay._patch import (
+    events,
+    patch_ctypes,
+    patch_descriptors,
+    patch_directory,
+    patch_imports,
+    patch_io,
+    patch_listing,
+    patch_os,
+    patch_processes,
+    patch_sqlite3,
+    patch_ssl,
+)
 from vfsoverlay._patch.patch_changes import Change
 from vfsoverlay._patch.patch_descriptors import OfDescriptor
 from vfsoverlay._patch.patch_pairs import Link, Rename, Symlink
@@ -27,6 +41,21 @@ class PatchedName(NamedTuple):
     """Called with the original and ``module:name``."""
     answer: str
     """What it answers for a path below a mount, in one line."""
+    late: bool = False
+    """The modules are replaced in as soon as the program imports them: we do not."""
+
+
+class PatchedMethod(NamedTuple):
+    """One method of a class that is written in Python."""
+
+    module: str
+    owner: str
+    """The class; subclasses that have the method themselves are left alone."""
+    name: str
+    replacement: Callable[[Any], Any]
+    """Called with the original method, which the class may have inherited."""
+    answer: str
+    """As above."""
 
 
 _OS: Final = ("os", "posix")
@@ -89,6 +118,8 @@ _CREATED = "EEXIST if the name exists, else EROFS"
 _REMOVED = "EROFS, even for a missing name; a mount point is busy"
 _CHANGED = "EROFS for what exists, else ENOENT"
 
+_STARTED = "a path that is an element of argv, and a program: a local copy"
+
 _make_directory = partial(refusals.create, directory=True)
 
 PATCHED_NAMES: Final[tuple[PatchedName, ...]] = (
@@ -132,4 +163,20 @@ PATCHED_NAMES: Final[tuple[PatchedName, ...]] = (
     PatchedName(_OS, "fchmod", _change("fd", refusals.change, events.fchmod, says_filename=False), "EROFS"),
     PatchedName(_OS, "fchown", _change("fd", refusals.change, events.fchown, says_filename=False), "EROFS"),
     PatchedName(_OS, "fstatvfs", _of_descriptor(operations.file_system_status), "as statvfs of the path it was opened with"),
+    PatchedName(("_imp",), "create_dynamic", patch_imports.CreateDynamic, "the module from a local copy; its __file__ is the path below the mount"),
+    PatchedName(("_imp",), "exec_dynamic", patch_imports.ExecModule, "takes no path; sees that a module named below has come"),
+    PatchedName(("_imp",), "exec_builtin", patch_imports.ExecModule, "takes no path; sees that a module named below has come"),
+    PatchedName(("_ctypes",), "dlopen", patch_ctypes.Dlopen, "the library from a local copy", late=True),
+    PatchedName(("_sqlite3",), "connect", patch_sqlite3.Connect, "a local copy, read-only and immutable; refused while a log lies beside it", late=True),
+    PatchedName(("_posixsubprocess",), "fork_exec", patch_processes.ForkExec, _STARTED + "; cwd: a local tree, if it is small, else ENOTSUP", late=True),
+    PatchedName(_OS, "posix_spawn", patch_processes.Run, _STARTED),
+    PatchedName(_OS, "posix_spawnp", patch_processes.Run, _STARTED),
+    PatchedName(_OS, "execv", patch_processes.Run, _STARTED),
+    PatchedName(_OS, "execve", patch_processes.Run, _STARTED),
+)  # fmt: skip
+
+PATCHED_METHODS: Final[tuple[PatchedMethod, ...]] = (
+    PatchedMethod("_frozen_importlib_external", "FileLoader", "get_data", patch_imports.get_data, "as open(path, 'rb').read()"),
+    PatchedMethod("ssl", "SSLContext", "load_cert_chain", patch_ssl.load_cert_chain, "local copies of both files"),
+    PatchedMethod("ssl", "SSLContext", "load_verify_locations", patch_ssl.load_verify_locations, "a local copy of cafile; capath is not served"),
 )  # fmt: skip

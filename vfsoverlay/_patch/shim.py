@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from vfsoverlay._patch.dispatch import STATE
+from vfsoverlay._patch.methods import Methods
 from vfsoverlay._patch.registry import Registry
 from vfsoverlay._patch.slim import WATCH
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from vfsoverlay._vfs.mount_point import MountPoint
 
 _REGISTRY: Final = Registry()
+_METHODS: Final = Methods()
 
 
 def points() -> tuple[MountPoint, ...]:
@@ -29,6 +31,7 @@ def add(mounts: Sequence[MountPoint]) -> None:
     STATE.files.look_for_shadowed()
     STATE.update()
     _REGISTRY.install()
+    _METHODS.install()
 
 
 def remove(mounts: Sequence[MountPoint]) -> None:
@@ -41,6 +44,7 @@ def remove(mounts: Sequence[MountPoint]) -> None:
     STATE.update()
     if not files.table.points:
         _REGISTRY.remove()
+        _METHODS.remove()
 
 
 def _after_fork() -> None:

@@ -103,6 +103,15 @@ class Watch:
             return False
         return self._is_near(text, walk=True) or (not _plainly_missing(text) and self._is_near(self._real(text)))
 
+    def is_named_in(self, value: Any) -> bool:
+        """Whether *value*, a path, a URI of SQLite or a list of them, may lead to a mount point."""
+        if isinstance(value, (list, tuple)):
+            return any(map(self.is_named_in, value))
+        text = _text(value)
+        if text.startswith("file:"):
+            return "%" in text or any(name in text for name in self._names)
+        return self.concerns(text)
+
     def _relevant(self, path: Any) -> str:
         """*path* as text, if it is one and we are watching in this thread."""
         if self._build is None or get_ident() in self._inside:
@@ -223,6 +232,28 @@ class SlimOther(Replacement):
         return self.real(*args, **options)
 
 
+class SlimNested(Replacement):
+    # Paths within other arguments: a list of words, a URI. A look at the text decides.
+    __slots__ = ()
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        if WATCH.on and any(map(WATCH.is_named_in, (*args, *options.values()))):
+            WATCH.wake()
+            return self(*args, **options)
+        return self.real(*args, **options)
+
+
+class SlimExec(Replacement):
+    # The last step of importing a C module: those whose names are replaced get theirs now.
+    __slots__ = ()
+
+    def __call__(self, module: Any, /) -> Any:
+        result = self.real(module)
+        if WATCH.on:
+            install()
+        return result
+
+
 _OS = ("os", "posix")
 
 #: The names that the shim replaces (the test compares with its own table).
@@ -234,6 +265,12 @@ SLIM_NAMES: tuple[tuple[tuple[str, ...], str, type[Replacement]], ...] = (
     (_OS, "access", SlimAccess),
     *((_OS, name, SlimList) for name in ("listdir", "scandir")),
     *((_OS, name, SlimPair) for name in ("listxattr", "symlink", "link", "rename", "replace")),
+    (("_imp",), "create_dynamic", SlimOther),
+    *((("_imp",), name, SlimExec) for name in ("exec_dynamic", "exec_builtin")),
+    (("_ctypes",), "dlopen", SlimNested),
+    (("_sqlite3",), "connect", SlimNested),
+    (("_posixsubprocess",), "fork_exec", SlimNested),
+    *((_OS, name, SlimNested) for name in ("posix_spawn", "posix_spawnp", "execv", "execve")),
     *(
         (_OS, name, SlimPair)
         for name in (
@@ -243,7 +280,7 @@ SLIM_NAMES: tuple[tuple[tuple[str, ...], str, type[Replacement]], ...] = (
     ),
 )  # fmt: skip
 
-_SLIM = (Slim, SlimAccess, SlimList, SlimPair, SlimOther)
+_SLIM = (Slim, SlimAccess, SlimList, SlimPair, SlimNested, SlimExec, SlimOther)
 
 
 def install() -> None:
@@ -254,7 +291,7 @@ def install() -> None:
     """
     known: dict[int, Replacement] = {}
     for modules, name, kind in SLIM_NAMES:
-        for module in map(sys.modules.__getitem__, modules):
+        for module in filter(None, map(sys.modules.get, modules)):
             original = getattr(module, name, None)
             if original is None or issubclass(type(original), Replacement):
                 continue

@@ -118,7 +118,8 @@ def _view(directory: str, digest: str, name: str, data: str) -> str:
     try:
         if _real.readlink(link) == data:
             return link
-    except FileNotFoundError:
+    except OSError:
+        # Missing, or another program that was given the path has put a file in its place.
         pass
     # Another process may do the same; the rename makes either result whole.
     temporary = f"{folder}/.{_real.getpid()}-{threading.get_ident()}"

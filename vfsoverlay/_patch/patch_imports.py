@@ -1,0 +1,71 @@
+"""What the import system does past ``open``: extension modules, compiled modules, and modules that come late."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from vfsoverlay._patch.dispatch import STATE, answer, trimmed
+from vfsoverlay._patch.local_copies import copy_of, place_of
+from vfsoverlay._patch.replacement import Replacement
+from vfsoverlay._vfs.file import open_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class CreateDynamic(Replacement):
+    # The loader hands the file to the C library, which opens it; spec.origin is the caller's.
+    __slots__ = ()
+
+    def __call__(self, spec: Any, file: Any = None, /) -> Any:
+        try:
+            local = copy_of(getattr(spec, "origin", None))
+            if local is None:
+                return self.real(spec, file)
+            with local:
+                other = copy.copy(spec)
+                other.origin = str(local)
+                module = self.real(other, file)
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
+        if getattr(module, "__file__", None) == local:
+            # Modules of the older kind are told by the C code.
+            module.__file__ = spec.origin
+        return module
+
+
+class Arrivals:
+    """Who is told when a C module is ready, before anything has copied names from it."""
+
+    def __init__(self) -> None:
+        self.tell: Callable[[str], object] = lambda _: None
+
+
+ARRIVALS = Arrivals()
+
+
+class ExecModule(Replacement):
+    # The last step of importing a C module.
+    __slots__ = ()
+
+    def __call__(self, module: Any, /) -> Any:
+        try:
+            result = self.real(module)
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            raise trimmed(error)  # noqa: B904 - as above
+        ARRIVALS.tell(getattr(module, "__name__", ""))
+        return result
+
+
+def get_data(real: Callable[[Any, Any], bytes]) -> Callable[[Any, Any], bytes]:
+    """``FileLoader.get_data``, which opens all but source files by ``io.FileIO``."""
+
+    def get_data(self: Any, path: Any) -> bytes:
+        place = place_of(path)
+        if place is None:
+            return real(self, path)
+        with answer(open_stream, STATE.files, place, path, "rb") as file:
+            return bytes(file.read())
+
+    return get_data

@@ -1,0 +1,122 @@
+"""Starting programs: what they are given that lies exactly at a path below a mount becomes a local copy of it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from typing import Any
+
+from vfsoverlay._namespace.nodes import FileNode
+from vfsoverlay._patch.dispatch import STATE, answer, text_of, trimmed
+from vfsoverlay._patch.local_copies import copy_at, handed_out, place_of, spelled_like
+from vfsoverlay._patch.replacement import Replacement
+from vfsoverlay._vfs import local_tree, operations
+from vfsoverlay._vfs.location import Location
+
+_LOGGER = logging.getLogger("vfsoverlay")
+
+_state = STATE
+
+
+def _argument(value: Any) -> Any:
+    """An element of argv; a file of ours becomes a local copy."""
+    if not _may_be_ours(value):
+        return value
+    place = place_of(value, through_links=False)
+    if place is None or not isinstance(place.node, FileNode) or place.slash:
+        return value
+    return spelled_like(handed_out(copy_at(place)), value)
+
+
+def _may_be_ours(value: Any) -> bool:
+    """Whether *value* is text that may be an absolute path below a mount, as far as a look tells."""
+    value = text_of(value)
+    text = value if isinstance(value, str) else os.fsdecode(value) if isinstance(value, bytes) else ""
+    return text[:1] == "/" and (_state.needle in text or not (_state.quiet or _state.foreign_name(text)))
+
+
+def _arguments(argv: Any) -> Any:
+    if not isinstance(argv, (list, tuple)) or not any(map(_may_be_ours, argv)):
+        return argv
+    return [_argument(value) for value in argv]
+
+
+def _program(path: Any) -> Any:
+    """A program to be run; one of ours becomes a copy that can be executed, if its mode allows that."""
+    if not _may_be_ours(path):
+        return path
+    place = place_of(path, through_links=False)
+    if place is None or not isinstance(place.node, FileNode) or place.slash:
+        return path
+    if not answer(operations.access, place, os.X_OK):
+        raise place.error(errno.EACCES)
+    with copy_at(place) as copy:
+        return spelled_like(answer(local_tree.executable, place, copy), path)
+
+
+def _directory(cwd: Any) -> Any:
+    """The working directory of a program; one of ours becomes a local tree of the files in it."""
+    if cwd is None:
+        return _inherited_directory()
+    place = place_of(cwd)
+    if place is None:
+        return cwd
+    place.existing_directory()
+    return spelled_like(_tree(place), cwd)
+
+
+def _inherited_directory() -> Any:
+    """For a program started while our working directory is below a mount, where the kernel sees an empty one."""
+    place = _state.files.current_directory() if _state.files.cwd is not None else None
+    if place is None:
+        return None
+    try:
+        return _tree(place._replace(spelled=place.absolute))
+    except OSError as error:
+        _LOGGER.warning("a program is started in an empty directory, since here is %s: %s", place.absolute, error)
+        return None
+
+
+def _tree(place: Location) -> str:
+    tree: str
+    tree, copies = answer(local_tree.directory, _state.files, place)
+    for copy in copies:
+        handed_out(copy)
+    return tree
+
+
+class ForkExec(Replacement):
+    # What subprocess and multiprocessing start programs by:
+    # argv, candidates for the program, close_fds, pass_fds, cwd, ...
+    __slots__ = ()
+
+    def __call__(self, argv: Any, programs: Any, close_fds: Any, pass_fds: Any, cwd: Any, /, *rest: Any) -> Any:
+        try:
+            candidates = programs
+            if isinstance(programs, (list, tuple)) and any(map(_may_be_ours, programs)):
+                candidates = tuple(map(_program, programs))
+            if cwd is not None or _state.files.cwd is not None:
+                cwd = _directory(cwd)
+            return self.real(_arguments(argv), candidates, close_fds, pass_fds, cwd, *rest)
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
+
+
+class Run(Replacement):
+    # path, argv, and more: execv, execve, posix_spawn, posix_spawnp
+    __slots__ = ()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            path = args[0] if args else kwargs.get("path")
+            argv = args[1] if len(args) > 1 else kwargs.get("argv")
+            program, words = _program(path), _arguments(argv)
+            if program is not path or words is not argv:
+                names = ("path", "argv")[len(args) :]
+                changed = dict(zip(("path", "argv"), (program, words), strict=True))
+                args = (program, words, *args[2:])[: len(args)]
+                kwargs = {**kwargs, **{name: changed[name] for name in names if name in kwargs}}
+            return self.real(*args, **kwargs)
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            raise trimmed(error)  # noqa: B904 - as above
