@@ -20,7 +20,7 @@ import pytest
 
 import vfsoverlay
 from vfsoverlay._options import OPTIONS
-from vfsoverlay._patch.patched_names import PATCHED_NAMES
+from vfsoverlay._patch.patched_names import PATCHED_METHODS, PATCHED_NAMES
 from vfsoverlay.cli.app import app, main
 from vfsoverlay.testing import S3Server
 
@@ -62,6 +62,7 @@ def surface() -> str:
     rows = [
         f"| `{name.name}` | {', '.join(f'`{m}`' for m in name.modules)} | {name.answer} |" for name in PATCHED_NAMES
     ]
+    rows += [f"| `{row.owner}.{row.name}` | `{row.module}` | {row.answer} |" for row in PATCHED_METHODS]
     return "\n".join(["| name | in | below a mount |", "|---|---|---|", *rows])
 
 

@@ -30,7 +30,7 @@ ORIGINALS = {
     (module, row.name): getattr(sys.modules[module], row.name)
     for row in PATCHED_NAMES
     for module in row.modules
-    if hasattr(sys.modules[module], row.name)
+    if hasattr(sys.modules.get(module), row.name)  # some are replaced only where a program has imported them
 }
 SETS = {
     name: getattr(os, name)

@@ -12,6 +12,8 @@ from vfsoverlay._vfs import materialize
 from vfsoverlay._vfs.location import Failed, Location
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vfsoverlay._vfs.materialize import LocalPath
 
 #: So many copies that were handed to other programs stay pinned, the latest ones: nobody tells when a program is done.
@@ -71,3 +73,16 @@ def handed_out(copy: LocalPath) -> str:
 def spelled_like(text: str, path: Any) -> Any:
     """*text* as bytes where *path* is bytes."""
     return os.fsencode(text) if isinstance(text_of(path), bytes) else text
+
+
+def with_spelling(call: Callable[..., Any], copy: LocalPath, path: Any, /, *args: Any) -> Any:
+    """Run the real *call* with *args*; its errors name *path*, as the caller spelled it, in the place of *copy*."""
+    try:
+        return call(*args)
+    except (OSError, ImportError) as error:
+        spelled = os.fsdecode(text_of(path))
+        error.args = tuple(arg.replace(copy, spelled) if isinstance(arg, str) else arg for arg in error.args)
+        if isinstance(error, ImportError):
+            error.msg = str(error.msg).replace(copy, spelled)
+            error.path = spelled
+        raise

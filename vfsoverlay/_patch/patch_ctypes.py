@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vfsoverlay._patch.dispatch import trimmed
-from vfsoverlay._patch.local_copies import copy_of, spelled_like
+from vfsoverlay._patch.local_copies import copy_of, spelled_like, with_spelling
 from vfsoverlay._patch.replacement import Replacement
 
 
@@ -19,6 +19,6 @@ class Dlopen(Replacement):
             if local is None:
                 return self.real(name, *flag)
             with local:
-                return self.real(spelled_like(local, name), *flag)
+                return with_spelling(self.real, local, name, spelled_like(local, name), *flag)
         except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames

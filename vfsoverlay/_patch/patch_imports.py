@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import _io
 import copy
 from typing import TYPE_CHECKING, Any
 
-from vfsoverlay._patch.dispatch import STATE, answer, trimmed
-from vfsoverlay._patch.local_copies import copy_of, place_of
+from vfsoverlay._patch.dispatch import trimmed
+from vfsoverlay._patch.local_copies import copy_of, place_of, with_spelling
 from vfsoverlay._patch.replacement import Replacement
-from vfsoverlay._vfs.file import open_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ class CreateDynamic(Replacement):
             with local:
                 other = copy.copy(spec)
                 other.origin = str(local)
-                module = self.real(other, file)
+                module = with_spelling(self.real, local, spec.origin, other, file)
         except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
         if getattr(module, "__file__", None) == local:
@@ -62,10 +62,10 @@ def get_data(real: Callable[[Any, Any], bytes]) -> Callable[[Any, Any], bytes]:
     """``FileLoader.get_data``, which opens all but source files by ``io.FileIO``."""
 
     def get_data(self: Any, path: Any) -> bytes:
-        place = place_of(path)
-        if place is None:
+        if place_of(path) is None:
             return real(self, path)
-        with answer(open_stream, STATE.files, place, path, "rb") as file:
+        # Looked up now: a replacement of ours, perhaps with a wrapper of somebody else over it.
+        with _io.open_code(str(path)) as file:
             return bytes(file.read())
 
     return get_data

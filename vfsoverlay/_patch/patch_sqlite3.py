@@ -87,7 +87,7 @@ def _refuse_unfinished(place: Location) -> None:
 
 
 def _is_hot(beside: Location, node: FileNode, suffix: str) -> bool:
-    """Whether SQLite would read it: an empty log is none, and a journal whose first byte is zero was finished and kept."""
+    """Whether SQLite would read it: an empty log is none, and a journal that begins with zero is finished."""
     if not node.size or suffix == "-wal":
         return bool(node.size)
     fd: int = answer(STATE.files.open_file, beside, node, os.O_RDONLY)

@@ -1,7 +1,5 @@
 """Every replaced name in one table: where it lives, what replaces it, and what it answers on a mount."""
 
-# ruff: noqa: E501 - tables read better in long lines
-
 from __future__ import annotations
 
 from functools import partial
