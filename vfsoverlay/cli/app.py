@@ -85,6 +85,7 @@ def _report(error: BaseException) -> int:
     if not isinstance(error, OSError):
         click.echo("vfsoverlay: interrupted", err=True)
         return EXIT_INTERRUPTED
-    place = "" if error.filename is None else f": {error.filename}"
-    click.echo(f"vfsoverlay: {error.strerror or error}{place}", err=True)
+    what = error.strerror or str(error)
+    place = "" if error.filename is None or str(error.filename) in what else f": {error.filename}"
+    click.echo(f"vfsoverlay: {what}{place}", err=True)
     return EXIT_NOT_MOUNTED if isinstance(error, MountError) else EXIT_FAILED

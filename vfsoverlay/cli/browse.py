@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from vfsoverlay.cli.common import as_json, human_sizes, source_options
-from vfsoverlay.cli.output import print_json, print_line, shown_name, shown_size, shown_time
+from vfsoverlay.cli.output import counted, print_json, print_line, shown_name, shown_size, shown_time
 from vfsoverlay.cli.targets import Target, opened
 
 _COPY_BYTES = 1024**2
@@ -133,7 +133,7 @@ def tree(target: str, level: int | None, json: bool, **where: Any) -> None:
     counts = {"directory": 0, "file": 0}
     for line in _branches(root["entries"], "", counts):
         print_line(line)
-    print_line(f"\n{counts['directory']} directories, {counts['file']} files")
+    print_line("\n" + ", ".join(counted(count, kind) for kind, count in counts.items()))
 
 
 def _entries(directory: str, level: int | None) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import click
 
 from vfsoverlay._options import parse_size
 from vfsoverlay.cli.common import EXIT_FAILED, as_json, human_sizes
-from vfsoverlay.cli.output import print_json, print_line, shown_size
+from vfsoverlay.cli.output import counted, print_json, print_line, shown_size
 from vfsoverlay.cli.targets import usage_errors
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def check(context: click.Context, json: bool) -> None:
     else:
         for problem in report.problems:
             print_line(f"{problem.name}: {problem.what}")
-        print_line(f"{report.objects} objects checked, {len(report.problems)} wrong")
+        print_line(f"{counted(report.objects, 'object')} checked, {len(report.problems)} wrong")
     if not report.is_clean:
         context.exit(EXIT_FAILED)
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import click
 
 from vfsoverlay.cli.common import EXIT_FAILED, as_json, source_options
-from vfsoverlay.cli.output import print_json, print_line, shown_size
+from vfsoverlay.cli.output import counted, print_json, print_line, shown_size
 
 
 class Finding(NamedTuple):
@@ -104,4 +104,4 @@ def _source(text: str, options: dict[str, Any]) -> str:
 
     with _api.mount(parse_mount(text, options)) as point:
         total, objects = point.size()
-        return f"can be mounted at {point.root_dir}: {objects} objects, {shown_size(total, human=True)}"
+        return f"can be mounted at {point.root_dir}: {counted(objects, 'object')}, {shown_size(total, human=True)}"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vfsoverlay.cli.common import as_json, source_options
 from vfsoverlay.cli.output import print_json, print_line, shown_name
-from vfsoverlay.cli.targets import opened
+from vfsoverlay.cli.targets import Target, opened
+
+if TYPE_CHECKING:
+    from vfsoverlay._vfs.explanation import Explanation
 
 
 @click.command()
@@ -23,13 +26,19 @@ def explain(targets: tuple[str, ...], json: bool, **where: Any) -> None:
     "missing" or "foreign"), "source", "root_dir", "key", "size", "etag", "storage_class", "cached"
     and "reason"; what does not apply is null.
     """
-    from vfsoverlay import _api
-
     with opened(targets, lazily=True, **where) as places:
-        found = [_api.explain(place.path)._replace(path=place.shown) for place in places]
+        found = [_explained(place) for place in places]
     if json:
         print_json([explanation._asdict() for explanation in found])
         return
     for explanation in found:
         for line in str(explanation).splitlines():
             print_line(shown_name(line))
+
+
+def _explained(place: Target) -> Explanation:
+    from vfsoverlay import _api
+
+    found = _api.explain(place.path)._replace(path=place.shown)
+    # Where a URL is mounted for the time of the command is nobody's business.
+    return found if place.shown == place.path else found._replace(root_dir=None)

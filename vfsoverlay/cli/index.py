@@ -50,7 +50,11 @@ def save(source: str, file: str, human: bool, json: bool, mounts: tuple[str, ...
             if not isinstance(names, Snapshot):
                 msg = "only a whole listing can be saved; leave listing=lazy out"
                 raise click.UsageError(msg)
-            save_snapshot(names, file)
+            try:
+                save_snapshot(names, file)
+            except OSError as error:
+                error.filename = file  # not that of the temporary one beside it
+                raise
             log_counts()
     _show(file, snapshot_info(file), human=human, json=json)
 

@@ -56,6 +56,12 @@ def shown_size(size: int, *, human: bool) -> str:
     return f"{size / 1024**power:.1f} {_UNITS[power]}" if power else f"{size} B"
 
 
+def counted(count: int, noun: str) -> str:
+    """*count* with its noun, in the plural where it must be."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count} {noun if count == 1 else plural}"
+
+
 def shown_time(seconds: float) -> str:
     """A time stamp in UTC, to the second, as ISO 8601 has it."""
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -17,6 +17,8 @@ from vfsoverlay.cli.targets import usage_errors
 
 _LOGGER = logging.getLogger("vfsoverlay")
 
+_NOTE = "it finds files of the mounts only if they are its arguments; Python programs that it starts see all"
+
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="-- PROGRAM [ARG]...")
@@ -36,7 +38,8 @@ def run(
     exit status and tracebacks are those that python itself would give.
 
     Any other command takes the place of this process. The Python programs that it starts see the
-    mounts; the command itself, such as ls or ffmpeg, does not.
+    mounts. The command itself, such as ls or ffmpeg, does not: it gets a local copy of each file that
+    is named in full among its arguments, and finds nothing else.
 
     $VFSOVERLAY_MOUNTS may name further mounts, as a JSON list.
     """
@@ -53,7 +56,7 @@ def run(
     except UnusableProgramError as error:
         raise click.UsageError(str(error)) from error
     if isinstance(program, Command):
-        _LOGGER.info("%s is no Python program: only Python programs that it starts see the mounts", program.path)
+        _LOGGER.info("%s is no Python program: %s", program.path, _NOTE)
     else:
         _prepare_lightning(options, wanted=lightning)
     return program

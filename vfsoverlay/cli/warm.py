@@ -8,7 +8,7 @@ import click
 
 from vfsoverlay._options import parse_size
 from vfsoverlay.cli.common import as_json, source_options
-from vfsoverlay.cli.output import print_json, print_line, shown_size
+from vfsoverlay.cli.output import counted, print_json, print_line, shown_size
 from vfsoverlay.cli.targets import opened, split_pattern, usage_errors
 
 
@@ -37,4 +37,5 @@ def warm(targets: tuple[str, ...], max_bytes: str | None, json: bool, **where: A
     if json:
         print_json({**done._asdict(), "fetched": fetched})
     else:
-        print_line(f"{done.files} files, {shown_size(done.bytes, human=True)} ({shown_size(fetched, human=True)} new)")
+        size, new = shown_size(done.bytes, human=True), shown_size(fetched, human=True)
+        print_line(f"{counted(done.files, 'file')}, {size} ({new} fetched now)")

@@ -111,7 +111,8 @@ class Session:
             session.config.workeroutput[_KEY] = dict(self.counts)  # type: ignore[attr-defined]  # of pytest-xdist
         elif self.record and exitstatus == pytest.ExitCode.OK:
             objects, size = save_recording(os.path.realpath(self._directory), self.record)
-            self.recorded = f"recorded {objects} objects in {self.record} ({shown_size(size)})"
+            what = "1 object" if objects == 1 else f"{objects} objects"
+            self.recorded = f"recorded {what} in {self.record} ({shown_size(size)})"
         elif self.record:
             self.recorded = f"nothing was recorded in {self.record}, since not all tests passed"
 

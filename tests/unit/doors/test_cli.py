@@ -16,7 +16,7 @@ import pytest
 import vfsoverlay
 from vfsoverlay._mount_text import parse_mount, parse_options
 from vfsoverlay.cli.app import app, main
-from vfsoverlay.cli.output import shown_name, shown_size, shown_time
+from vfsoverlay.cli.output import counted, shown_name, shown_size, shown_time
 from vfsoverlay.cli.targets import split_pattern
 from vfsoverlay.testing import S3Server
 from vfsoverlay.testing.sample import SAMPLE_BUCKET, sample_objects
@@ -124,7 +124,7 @@ def test_explain_tells_what_is_there_and_what_not(call: Call) -> None:
     assert code == 0
     assert there["path"] == "s3://bucket/deep/b.bin"
     assert (there["kind"], there["key"], there["size"], there["cached"]) == ("file", "deep/b.bin", 2048, 0)
-    assert (absent["kind"], absent["etag"]) == ("missing", None)
+    assert (absent["kind"], absent["etag"], absent["root_dir"]) == ("missing", None, None)
     assert "deep/b.bin" in call("explain", "s3://bucket/deep/b.bin")[1]
 
 
@@ -141,7 +141,8 @@ def test_cat_writes_bytes(server: S3Server, tmp_path: Path) -> None:
         (["ls", "s3://bucket/absent"], 1, "vfsoverlay: No such file or directory: s3://bucket/absent\n"),
         (["cat", "s3://bucket/deep/more/"], 1, "vfsoverlay: Is a directory: s3://bucket/deep/more/\n"),
         (["ls", "s3://no-such-bucket/"], 3, "s3://no-such-bucket/"),
-        (["ls", "s3://private/"], 3, "s3://private/"),
+        (["ls", "-R", "s3://private/"], 3, "vfsoverlay: s3:ListBucket on s3://private/: HTTP 403"),
+        (["ls", "s3://private/"], 1, "vfsoverlay: s3:ListBucket on s3://private/: HTTP 403"),
         (["ls", "s3x://bucket/"], 2, "s3x"),
         (["ls", "/content/x", "-m", "s3://bucket/deep:/content/x"], 2, "must end in a trailing slash"),
         (["ls", "s3://bucket/", "-o", "cache_sise=1GiB"], 2, "did you mean 'cache_size'?"),
@@ -230,7 +231,7 @@ def test_run_becomes_any_other_command(server: S3Server) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (5, "c\nsh\n")
     assert "s3://bucket/deep/more/ is mounted at /content/x" in done.stderr
-    assert "sh is no Python program: only Python programs that it starts see the mounts" in done.stderr
+    assert "sh is no Python program: it finds files of the mounts only if" in done.stderr
 
 
 def test_run_prepares_lightning(tmp_path: Path) -> None:
@@ -257,7 +258,7 @@ def test_warm_fetches_files(call: Call, server: S3Server, tmp_path: Path) -> Non
     cache = ("-o", f"cache_dir={tmp_path}")
     code, out, err = call("warm", "--json", "s3://bucket/deep/*/c", "s3://bucket/a.txt", *cache)
     assert (code, json.loads(out), err) == (0, {"files": 2, "bytes": 6, "fetched": 6}, "")
-    assert call("warm", "s3://bucket/", *cache) == (0, "4 files, 2.0 KiB (2.0 KiB new)\n", "")
+    assert call("warm", "s3://bucket/", *cache) == (0, "4 files, 2.0 KiB (2.0 KiB fetched now)\n", "")
     server.requests.reset()
     assert call("cat", "s3://bucket/a.txt", *cache, "-o", "offline=true") == (0, "alpha", "")
     assert len(server.requests) == 0
@@ -308,6 +309,8 @@ def test_a_file_that_is_no_listing_is_told(call: Call, tmp_path: Path) -> None:
         code, _, err = call("index", command, str(tmp_path / "file"))
         assert (code, err) == (1, f"vfsoverlay: {tmp_path}/file is no listing saved by this version of vfsoverlay\n")
     assert call("index", "info", str(tmp_path / "absent"))[0] == 1
+    code, _, err = call("index", "save", "s3://bucket/", str(tmp_path / "absent" / "file"))
+    assert (code, err) == (1, f"vfsoverlay: No such file or directory: {tmp_path}/absent/file\n")
     assert call("index", "save", "s3://bucket/", str(tmp_path / "file"), "-o", "listing=lazy")[0] == 2
     assert call("index", "save", "s3://bucket/", str(tmp_path / "file"), "-m", "s3://bucket/")[0] == 2
     assert call("index", "save", "s3://bucket/", str(tmp_path / "file"))[0] == 0
@@ -355,7 +358,7 @@ def test_the_cache_can_be_looked_after(call: Call, tmp_path: Path) -> None:
     cache = ("cache", "--cache-dir", str(tmp_path))
     info = json.loads(call(*cache, "info", "--json")[1])
     assert (info["directory"], info["objects"]) == (str(tmp_path), 1)
-    assert call(*cache, "check") == (0, "1 objects checked, 0 wrong\n", "")
+    assert call(*cache, "check") == (0, "1 object checked, 0 wrong\n", "")
     assert call(*cache, "evict", "1")[0] == 0
     assert call(*cache, "clear", "--json") == (0, '{\n  "freed": 0\n}\n', "")
     assert "objects    0\n" in call(*cache, "info", "-h")[1]
@@ -436,6 +439,11 @@ def test_options_are_json_or_text() -> None:
 def test_sizes_have_units(size: int, human: str) -> None:
     """Sizes for people are rounded to a unit of 1024 bytes; others are exact."""
     assert (shown_size(size, human=True), shown_size(size, human=False)) == (human, str(size))
+
+
+def test_counts_have_their_noun() -> None:
+    """One file is no files, and directories are spelled right."""
+    assert [counted(1, "file"), counted(2, "file"), counted(0, "directory")] == ["1 file", "2 files", "0 directories"]
 
 
 def test_names_stay_on_their_line() -> None:

@@ -146,7 +146,7 @@ def test_a_recording_replays_without_a_network(run: Run, pytester: pytest.Pytest
     pytester.makepyfile(READS_ONE)
     result = run("--vfs-record", "run.vfs")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines([f"vfsoverlay: recorded 1 objects in {pytester.path}/run.vfs (*)"])
+    result.stdout.fnmatch_lines([f"vfsoverlay: recorded 1 object in {pytester.path}/run.vfs (*)"])
     assert not (pytester.path / "elsewhere").exists()
     server.requests.reset()
     pytester.makepyfile(READS_BOTH)
@@ -215,12 +215,12 @@ def test_workers_record_and_replay_together(pytester: pytest.Pytester, server: S
         def test_reads(name):
             assert Path(f"/content/data/{name}").read_text() == name
         """)
-    arguments = ("-p", "xdist", *PLUGIN, "-n", "2", "--vfs-summary")
-    result = pytester.runpytest_subprocess(*arguments, "--vfs-record", "run.vfs")
+    arguments = ("-p", "xdist", *PLUGIN, "--vfs-summary")
+    result = pytester.runpytest_subprocess(*arguments, "-n", "2", "--vfs-record", "run.vfs")
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["vfsoverlay: 3 requests (1 of them *", "vfsoverlay: recorded 2 objects in *"])
     assert (server.requests.count("list"), server.requests.count("get")) == (1, 2)
     server.requests.reset()
-    result = pytester.runpytest_subprocess(*arguments, "--vfs-replay", "run.vfs")
+    result = pytester.runpytest_subprocess(*arguments, "-n", "1", "--vfs-replay", "run.vfs")
     result.assert_outcomes(passed=2)
     assert len(server.requests) == 0
