@@ -99,7 +99,7 @@ class Contender:
         import pyarrow.parquet
 
         with self.open(key) as file:
-            return pyarrow.parquet.ParquetFile(file).read([name])[name].to_numpy()
+            return pyarrow.parquet.ParquetFile(file).read([name])[name]
 
     def walk(self) -> int:
         """How many objects there are, with the size of each known."""

@@ -20,8 +20,9 @@ from vfsoverlay._metrics import Metrics
 
 _O_PATH: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC
 
-#: Bytes of one GET of a reader that waits for it.
-GET: Final = 1024 * 1024
+#: Reads from this size on bring one block more: a buffered file asks for its caller's bytes in two reads, the
+#: whole buffers first and then one more for the rest.
+_BULK: Final = 512 * 1024
 
 
 class CachedObject(ABC):
@@ -125,18 +126,19 @@ class LargeHandle(CachedObject):
         self._metrics = metrics
         self._reads_ahead = reads_ahead
         self._promotes = promotes
-        self._ahead = Readahead()
+        self._ahead = Readahead(self.size)
         self._ticket = Ticket()
 
     def _read_disk(self, offset: int, buffer: memoryview) -> bool:
         file = self._file
         first, last = blocks.covering(offset, offset + len(buffer), file.block_size)
         self._metrics.add("bytes.asked", len(buffer))
-        if self._reads_ahead and not file.sealed:
+        if self._reads_ahead:
             self._read_ahead(offset, offset + len(buffer))
         if not file.is_ready(first, last):
+            more = 1 if len(buffer) >= _BULK else 0
             try:
-                self._wait_for(first, last)
+                self._wait_for(first, min(last + more, file.blocks))
             except (DiskFull, WaitedTooLong):
                 return False
         # Short if somebody truncated the data file underneath: the bytes are still to be had, only not from there.
@@ -147,7 +149,7 @@ class LargeHandle(CachedObject):
         begun = time.monotonic()
         try:
             with file.promotion:
-                file.ensure(first, last, self._read_range, "read", deadline, most=max(1, GET // file.block_size))
+                self._fetcher.fetch_range(file, first, last, self._read_range, deadline)
         finally:
             self._metrics.add("seconds.waited", time.monotonic() - begun)
         if self._promotes and not self._ahead.is_running:
@@ -161,7 +163,7 @@ class LargeHandle(CachedObject):
         if self._ticket.cancelled:
             # A fetch failed, or an earlier run ended: this run has a ticket of its own.
             self._ticket = Ticket()
-        first, last = blocks.covering(plan.start, min(plan.stop, self.size), file.block_size)
+        first, last = blocks.covering(plan.start, plan.stop, file.block_size)
         most = max(1, plan.get // file.block_size)
         reached = self._fetcher.start_range(file, first, last, most, self._read_range, self._ticket)
         self._ahead.planned(reached * file.block_size if reached < last else plan.stop)
@@ -176,7 +178,11 @@ class LargeHandle(CachedObject):
             self._ahead.end_run()
             if self._ahead.wasted:
                 self._metrics.add("bytes.wasted", self._ahead.wasted)
-            release()
+            try:
+                # The thread that brought the last block may not have come to that yet.
+                self._file.seal()
+            finally:
+                release()
 
 
 class SmallHandle(CachedObject):

@@ -18,6 +18,9 @@ _MIB: Final = 1024**2
 SMALLEST_GET: Final = 1 * _MIB
 LARGEST_GET: Final = 8 * _MIB
 
+#: Bytes of one GET where a reader waits for all of them: about as long as a round trip.
+WAITING_GET: Final = _MIB // 2
+
 
 class Fetcher:
     """The background threads of one cache, and how many of them are worth having."""
@@ -40,7 +43,14 @@ class Fetcher:
         self.connections.observe(size, seconds, max(1, self.workers.busy))
 
     def start_range(
-        self, file: ObjectFile, first: int, last: int, most: int, read_range: ReadRange, ticket: Ticket
+        self,
+        file: ObjectFile,
+        first: int,
+        last: int,
+        most: int,
+        read_range: ReadRange,
+        ticket: Ticket,
+        purpose: Purpose = "readahead",
     ) -> int:
         """Begin to fetch what is missing of blocks *first* to *last*, as far as there is room.
 
@@ -51,11 +61,20 @@ class Fetcher:
             claim = file.claim(first, last, most)
             if claim is None:
                 return last
-            if not self._start(file, claim, read_range, "readahead", ticket):
+            if not self._start(file, claim, read_range, purpose, ticket):
                 file.give_up(claim)
                 return claim.first
             first = claim.last
         return first
+
+    def fetch_range(self, file: ObjectFile, first: int, last: int, read_range: ReadRange, deadline: float) -> None:
+        """Fetch what is missing of blocks *first* to *last* for a reader who waits; raises as ``ObjectFile.ensure``."""
+        share = (last - first) * file.block_size // self.connections.limit
+        most = max(1, min(max(share, WAITING_GET), LARGEST_GET) // file.block_size)
+        if last - first > most:
+            # This thread brings the first part, others what follows it.
+            self.start_range(file, first + most, last, most, read_range, Ticket(), "read")
+        file.ensure(first, last, read_range, "read", deadline, most=most)
 
     def fetch_all(self, file: ObjectFile, read_range: ReadRange, purpose: Purpose, deadline: float) -> None:
         """Fetch everything that is missing over many connections; raises as ``ObjectFile.ensure``."""

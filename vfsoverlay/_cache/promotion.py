@@ -19,16 +19,19 @@ _SHARE_OF_PRICE: Final = 0.7
 _SHARE_OF_BLOCKS: Final = 0.01
 #: And so many in any case: of an object of a few MiB, one slow answer would pay for all of it.
 _FEWEST_BLOCKS: Final = 8
+#: Waits there must have been: one column in each row group of a table is a dozen slow reads, and then it is over.
+_FEWEST_WAITS: Final = 24
 
 
 class Promotion:
     """The waiting of one object version; *add_waited* shares it with other processes and gives their sum."""
 
-    __slots__ = ("_add_waited", "_began", "_mutex", "_waiters", "decided", "waited")
+    __slots__ = ("_add_waited", "_began", "_mutex", "_waiters", "_waits", "decided", "waited")
 
     def __init__(self, add_waited: Callable[[float], float]) -> None:
         self._add_waited = add_waited
         self.waited = 0.0
+        self._waits = 0
         self.decided = False
         """Whether somebody of this process has decided to fetch the whole object."""
         self.after_fork()
@@ -45,6 +48,7 @@ class Promotion:
             if not self._waiters:
                 self._began = time.monotonic()
             self._waiters += 1
+            self._waits += 1
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -63,7 +67,8 @@ class Promotion:
             missing_bytes: What would be fetched.
             rate: Bytes a second that all connections together are expected to reach.
         """
-        if self.decided or ready < max(_FEWEST_BLOCKS, blocks * _SHARE_OF_BLOCKS):
+        few = self._waits < _FEWEST_WAITS or ready < max(_FEWEST_BLOCKS, blocks * _SHARE_OF_BLOCKS)
+        if self.decided or few:
             return False
         if self.waited < _SHARE_OF_PRICE * missing_bytes / rate:
             return False

@@ -9,9 +9,10 @@ _MIB: Final = 1024**2
 #: What is read from the very beginning is mostly read on: that much comes with the first read.
 _FROM_START: Final = 1 * _MIB
 
-#: A run must be this long, in bytes and in reads, before it counts as one.
+#: A run must be this long, in bytes and in reads, before it counts as one. Not two reads: a buffered file asks
+#: twice for what its caller asked for once, the bulk of it first and then a buffer with the rest.
 _RUN_BYTES: Final = 192 * 1024
-_RUN_READS: Final = 2
+_RUN_READS: Final = 3
 
 #: The window is this many times the bytes read in the run, so a reader who stops has wasted no more than that.
 _AHEAD: Final = 4
@@ -31,11 +32,17 @@ class Plan(NamedTuple):
 
 
 class Readahead:
-    """The reads of one handle; not a thread's own, so that several threads reading in turns are one run."""
+    """The reads of one handle; not a thread's own, so that several threads reading in turns are one run.
 
-    __slots__ = ("_largest", "_planned", "_position", "_reads", "_run_start", "wasted")
+    Args:
+        size: Bytes of the object.
+        largest_window: Bytes that are on their way ahead of the reader at most.
+    """
 
-    def __init__(self, *, largest_window: int = _LARGEST_WINDOW) -> None:
+    __slots__ = ("_largest", "_planned", "_position", "_reads", "_run_start", "_size", "wasted")
+
+    def __init__(self, size: int, *, largest_window: int = _LARGEST_WINDOW) -> None:
+        self._size = size
         self._largest = largest_window
         self._run_start = 0
         self._position = 0
@@ -54,9 +61,10 @@ class Readahead:
         self._reads += 1
         self._position = max(stop, self._position if self._reads > 1 else 0)
         window = self._window()
-        target = self._position + window
-        # In steps, so that most reads plan nothing.
-        if not window or target - self._planned < min(window // 4, 8 * _MIB):
+        target = min(self._position + window, self._size)
+        # In steps, so that most reads plan nothing; the last one ends with the object.
+        step = 1 if target == self._size else min(window // 4, 8 * _MIB)
+        if not window or target - self._planned < step:
             return None
         return Plan(self._planned, target, min(max(window // 8, _MIB), 8 * _MIB))
 

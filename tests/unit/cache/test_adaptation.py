@@ -53,10 +53,20 @@ def test_the_expected_rate_follows_large_gets() -> None:
 def test_buying(waited: float, ready: int, bought: bool) -> None:
     """The whole is fetched when readers waited most of what it costs, and enough of its blocks were wanted."""
     promotion = Promotion(lambda _: waited)
-    with promotion:
-        pass
+    for _ in range(100):
+        with promotion:
+            pass
     assert promotion.decide(ready=ready, blocks=1000, missing_bytes=100 * MIB, rate=100 * MIB) is bought
     assert not promotion.decide(ready=ready, blocks=1000, missing_bytes=100 * MIB, rate=100 * MIB)
+
+
+def test_a_few_waits_buy_nothing() -> None:
+    """A dozen reads, however slow and however large, do not make the rest of an object worth fetching."""
+    promotion = Promotion(lambda _: 1e6)
+    for _ in range(12):
+        with promotion:
+            pass
+    assert not promotion.decide(ready=500, blocks=1000, missing_bytes=100 * MIB, rate=100 * MIB)
 
 
 def test_several_waiters_pay_once() -> None:

@@ -203,8 +203,9 @@ def test_many_random_reads_fetch_the_whole_object(cache: BlockCache, source: Sou
     source.before = lambda *_: released.wait(0.2)
     with cache.open_partial(oid, source.reader(oid)) as handle:
         read(handle, 2 * MIB, 10)
-        read(handle, MIB, 10)
         released.set()
+        for number in range(30):
+            read(handle, (23 - number % 20) * MIB - number * BLOCK, 10)
         assert read_all(handle.complete()) == source.content(oid)
     assert source.purposes["promotion"] > 0
 
