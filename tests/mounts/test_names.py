@@ -115,7 +115,7 @@ def test_object_too_large_is_named(mount: Any, server: S3Server) -> None:
 
 def test_one_large_directory(server: S3Server) -> None:
     """One directory of very many entries is scanned without holding them all, listed, and looked up in."""
-    count = 120_000
+    count = 100_001
     server.create_bucket("wide", public=True, keys=GeneratedKeys(count, lambda i: f"d/{i:06d}"))
     with vfsoverlay.mount("s3://wide/", ROOT, **server.mount_options()):
         tracemalloc.start()

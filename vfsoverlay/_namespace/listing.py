@@ -20,8 +20,11 @@ _ALONE: Final = 2
 """Pages listed one after the other before others help: most prefixes are smaller."""
 
 _CLOCK_TICK: Final = 1e-4
-_WORTHWHILE: Final = 1e-3
-"""Seconds to wait for a page that make it worth while to ask for others meanwhile."""
+_WORTHWHILE: Final = 1e-2
+"""Seconds to wait for a page that make it worth while to ask for others meanwhile.
+
+Below it, threads lose more by waiting for the interpreter (5 ms each time) than they gain.
+"""
 
 _ADVICE: Final = "mount a longer prefix, or list directories as they are used (listing='lazy')"
 
@@ -118,7 +121,7 @@ def list_objects(
 
 def _pages(list_pages: ListPages, prefix: str, page_size: int, workers: int, timer: Timer) -> Iterator[list[ObjectRow]]:
     begun = list_pages(prefix, page_size=page_size)
-    number = 0
+    number, before = 0, math.inf
     try:
         while True:
             started, worked = timer()
@@ -131,8 +134,11 @@ def _pages(list_pages: ListPages, prefix: str, page_size: int, workers: int, tim
             yield page.rows
             number += 1
             # Pages that come without waiting cannot come faster; they may be parts of one answer.
-            if number >= _ALONE and workers > 1 and len(page.rows) >= page_size and waiting > _WORTHWHILE:
+            # One slow page is an accident.
+            slow = min(before, waiting) > _WORTHWHILE
+            if number >= _ALONE and workers > 1 and len(page.rows) >= page_size and slow:
                 break
+            before = waiting
         # While one waits for its page others can parse theirs; more would only take the processor from each other.
         useful = 2 + math.ceil(waiting / working)
         yield from Crew(list_pages, prefix, page_size).run(begun, page.rows, min(workers, useful))

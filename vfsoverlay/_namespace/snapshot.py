@@ -6,13 +6,15 @@ import errno
 from collections.abc import Iterator
 from typing import Any, Final
 
-from vfsoverlay._namespace.directory_cache import MAX_ENTRIES, DirectoryCache
+from vfsoverlay._namespace.directory_cache import DirectoryCache
 from vfsoverlay._namespace.names import SHADOWED
 from vfsoverlay._namespace.nodes import DirectoryNode, FileNode, Hidden, Node
 from vfsoverlay._namespace.schema import decode_key, encode_key
 from vfsoverlay._namespace.snapshot_file import SnapshotFile
 
 _BATCH: Final = 1000
+#: Entries of a directory that is taken into memory whole; a larger one is read as it is asked for.
+_MAX_LOADED: Final = 100_000
 #: A directory is taken into memory once this share of it was asked for one by one: by then that has
 #: cost about as much as reading it whole.
 _LOAD_SHARE: Final = 16
@@ -20,6 +22,9 @@ _LOAD_SHARE: Final = 16
 _MAX_SINGLE: Final = 10_000
 
 _CHILDREN: Final = "SELECT name, size, mtime_ns, etag, storage_class, version_id FROM entry WHERE parent = ?"
+
+#: What ``FileNode._make`` does, at a third of its time.
+_new: Final = tuple.__new__
 
 
 class _Directory:
@@ -86,7 +91,7 @@ class Snapshot:
     def scan(self, path: str) -> Iterator[Node]:
         """The children of the directory *path*, in byte order of their names."""
         directory = self._existing(path)
-        if directory.entries > MAX_ENTRIES:
+        if directory.entries > _MAX_LOADED:
             return self._stream(directory)
         return iter(list(self._nodes(path, directory).values()))
 
@@ -131,7 +136,7 @@ class Snapshot:
         if directory is None:
             return None
         directory.misses += 1
-        if directory.misses * _LOAD_SHARE >= directory.entries and directory.entries <= MAX_ENTRIES:
+        if directory.misses * _LOAD_SHARE >= directory.entries and directory.entries <= _MAX_LOADED:
             return self._nodes(above, directory).get(name)
         rows = self._file.query(_CHILDREN + " AND name = ?", (directory.id, name))
         if not rows:
@@ -169,7 +174,9 @@ class Snapshot:
             if other is not None and other.nodes is not None:
                 return other.nodes
             rows = self._file.query(_CHILDREN + " ORDER BY name", (directory.id,))
-            nodes = {row[0]: _node(row) for row in rows}
+            nodes: dict[str, Node] = {
+                row[0]: _new(FileNode, row) if row[1] is not None else DirectoryNode(row[0], row[2]) for row in rows
+            }
             self._directories.put(path, _Directory(directory.id, directory.mtime_ns, directory.entries, nodes))
         return nodes
 
@@ -186,7 +193,7 @@ class Snapshot:
 
 
 def _node(row: tuple[Any, ...]) -> Node:
-    return DirectoryNode(row[0], row[2]) if row[1] is None else FileNode._make(row)
+    return DirectoryNode(row[0], row[2]) if row[1] is None else _new(FileNode, row)
 
 
 def open_snapshot(path: str) -> Snapshot:

@@ -14,8 +14,8 @@ from vfsoverlay._namespace.schema import APPLICATION_ID, FORMAT, ROOT, TABLES, e
 
 #: Rows of one INSERT, largest first. SQLite gives up the interpreter lock once a statement, and takes up
 #: to 5 ms to have it back from threads that parse pages: a statement a row would spend its time waiting.
-#: Every SQLite allows 999 variables in a statement.
-_BATCHES: Final = (125, 25, 5, 1)
+#: SQLite allows 999 variables in a statement before version 3.32, and 32,766 since.
+_BATCHES: Final = (1000, 125, 25, 5, 1) if sqlite3.sqlite_version_info >= (3, 32) else (125, 25, 5, 1)
 _PLAIN: Final[tuple[str, ...]] = ("parent", "name", "size", "mtime_ns", "etag")
 _WHOLE: Final[tuple[str, ...]] = (*_PLAIN, "storage_class", "version_id")
 _INSERT: Final = {

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from vfsoverlay._vfs.naming import Names
     from vfsoverlay._vfs.progress import Wish
 
-#: Attributes of so many nodes are kept; beyond it the table starts anew (about 30 MB).
-_MAX_STATUS = 50_000
+#: Attributes of so many nodes are kept; beyond it the table starts anew (about 70 MB).
+_MAX_STATUS = 120_000
 
 
 class MountPoint:
