@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 from typing import Any
@@ -47,12 +46,16 @@ def _program(path: Any) -> Any:
     if not _may_be_ours(path):
         return path
     place = place_of(path, through_links=False)
-    if place is None or not isinstance(place.node, FileNode) or place.slash:
+    if place is None or place.slash:
         return path
-    if not answer(operations.access, place, os.X_OK):
-        raise place.error(errno.EACCES)
+    if not isinstance(place.node, FileNode) or not answer(operations.access, place, os.X_OK):
+        return spelled_like(_NO_PROGRAM, path)
     with copy_at(place) as copy:
         return spelled_like(answer(local_tree.executable, place, copy), path)
+
+
+#: Exists and cannot be run, not even by root: the kernel itself refuses it when its turn comes.
+_NO_PROGRAM = "/dev/null"
 
 
 def _directory(cwd: Any) -> Any:
@@ -109,14 +112,18 @@ class Run(Replacement):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            path = args[0] if args else kwargs.get("path")
-            argv = args[1] if len(args) > 1 else kwargs.get("argv")
-            program, words = _program(path), _arguments(argv)
-            if program is not path or words is not argv:
-                names = ("path", "argv")[len(args) :]
-                changed = dict(zip(("path", "argv"), (program, words), strict=True))
-                args = (program, words, *args[2:])[: len(args)]
-                kwargs = {**kwargs, **{name: changed[name] for name in names if name in kwargs}}
-            return self.real(*args, **kwargs)
+            given = {**dict(zip(_CONVERSIONS, args, strict=False)), **kwargs}
+            ours = {name: convert(given[name]) for name, convert in _CONVERSIONS.items() if name in given}
+            args = (*list(ours.values())[: len(args)], *args[len(_CONVERSIONS) :])
+            kwargs = {name: ours.get(name, value) for name, value in kwargs.items()}
+            try:
+                return self.real(*args, **kwargs)
+            except OSError as error:
+                if error.filename is not None:
+                    error.filename = given["path"]
+                raise
         except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - as above
+
+
+_CONVERSIONS = {"path": _program, "argv": _arguments}
