@@ -204,6 +204,15 @@ def test_metadata_service_that_answers_is_asked(monkeypatch: pytest.MonkeyPatch)
     assert asked[-1].endswith("/role")
 
 
+def test_metadata_service_that_stalls_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that accepts and says nothing is given up after one attempt of botocore's, which takes a second."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        before = time.monotonic()
+        assert S3Session("bucket", S3Settings()).keys() is None
+        assert time.monotonic() - before < 10
+
+
 @pytest.mark.parametrize(
     ("bucket", "settings", "url", "path", "region"),
     [
@@ -226,6 +235,22 @@ def test_addressing(bucket: str, settings: dict[str, Any], url: str, path: str, 
     """Host, style and region are those that botocore would use."""
     endpoint = S3Session(bucket, S3Settings(**settings)).endpoint()
     assert endpoint == (url, path, region)
+
+
+def test_signature_follows_the_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each signature is made with the credentials of that moment, and carries the token they have."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret")
+    one = session(endpoint_url="http://127.0.0.1:9")
+    headers = one.signed("http://127.0.0.1:9/bucket/key", {"host": "127.0.0.1:9"})
+    assert headers["Authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKID/")
+    assert "X-Amz-Security-Token" not in headers
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "OTHER")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "tok")
+    assert one.look_again(one.keys())
+    headers = one.signed("http://127.0.0.1:9/bucket/key", {"host": "127.0.0.1:9"})
+    assert headers["Authorization"].startswith("AWS4-HMAC-SHA256 Credential=OTHER/")
+    assert headers["X-Amz-Security-Token"] == "tok"
 
 
 def test_region_is_followed_once_told() -> None:
