@@ -229,11 +229,14 @@ def test_lazy_mount_without_the_right_to_list(
     server.create_bucket("readable", public={"get"}, deny=("list",))
     server.put("readable", "d/a", b"hello")
     server.put("readable", "empty", b"")
+    server.put("readable", "archived", b"x", storage_class="GLACIER")
     with vfsoverlay.mount("s3://readable/", ROOT, listing="lazy", cache_dir=str(tmp_path), **server.mount_options()):
         assert "may not be listed" in caplog.text
         assert Path(f"{ROOT}/d/a").read_bytes() == b"hello"
         assert os.stat(f"{ROOT}/d/a").st_size == 5
         assert os.stat(f"{ROOT}/empty").st_size == 0
+        with pytest.raises(errors.ObjectArchived, match="restore"):
+            os.stat(f"{ROOT}/archived")
         with pytest.raises(PermissionError, match="s3:ListBucket"):
             os.stat(f"{ROOT}/d/none")
         with pytest.raises(PermissionError):

@@ -16,6 +16,7 @@ from vfsoverlay._namespace.listing import Limits
 from vfsoverlay._namespace.names import why_invalid
 from vfsoverlay._namespace.nodes import DirectoryNode, FileNode, Hidden, ListPages, Node, ObjectRow
 from vfsoverlay._namespace.schema import encode_key
+from vfsoverlay.errors import ObjectArchived
 
 #: Asks for one object by its key: its row, ``FileNotFoundError``, or another OSError.
 Head = Callable[[str], ObjectRow]
@@ -271,6 +272,8 @@ class LazyNamespace:
     def _ask_head(self, head: Head, key: str, name: str, denied: OSError) -> Node:
         try:
             return self._file(name, head(key))
+        except ObjectArchived:
+            raise
         except OSError as error:
             if error.errno not in {errno.EACCES, errno.ENOENT}:
                 raise
