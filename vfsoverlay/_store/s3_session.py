@@ -26,6 +26,8 @@ from vfsoverlay._store.s3_settings import Keys, S3Settings
 _METADATA_PROBE: Final = 0.25
 _METADATA_ADDRESS: Final = "http://169.254.169.254/"
 _INSTANCE_ROLE: Final = "iam-role"
+#: Directory buckets, whose requests are signed with sessions that botocore keeps.
+_EXPRESS: Final = "--x-s3"
 #: Not that of one operation: what knows the sessions of directory buckets listens here, and must come first.
 _BEFORE_SIGN: Final = "before-sign.s3"
 #: What a request's signing context may say, and the argument of ``RequestSigner.get_auth_instance`` that it is.
@@ -134,7 +136,9 @@ class S3Session:
 
     def _make_client(self) -> Any:
         settings = self.settings
-        config = Config(**{"signature_version": "s3v4", **settings.config})
+        # A version that is asked for would keep botocore from opening a session at a directory bucket.
+        version = {} if self.bucket.endswith(_EXPRESS) else {"signature_version": "s3v4"}
+        config = Config(**{**version, **settings.config})
         session = self._botocore()
         session.register_component("credential_provider", _Provider(self.keys))
         try:
@@ -262,7 +266,7 @@ def _catch(
     how = {"signature_version": signature_version, "signing_name": signing_name, "region_name": region_name}
     told = request.context.get("signing", {})
     for name, argument in _SIGNING_ARGUMENTS.items():
-        if name in told:
+        if name in told and (name != "cache_key" or "identity_cache" in told):
             how[argument] = told[name]
     raise _Caught(request, partial(request_signer.get_auth_instance, **how), how["region_name"])
 
