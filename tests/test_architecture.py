@@ -48,7 +48,7 @@ DISK_MODULES = {"posix", "_io", "pathlib", "shutil", "glob", "tempfile", "filein
 HARMLESS = {
     "os": re.compile(
         r"(?:O_|SEEK_|ST_|SCHED_|F_|[FRWX]_OK$)\w*"
-        r"|PathLike|DirEntry|stat_result|statvfs_result|error|strerror|path|sep|fspath|fsencode|fsdecode"
+        r"|PathLike|DirEntry|devnull|stat_result|statvfs_result|error|strerror|path|sep|fspath|fsencode|fsdecode"
         r"|environ|environb|getenv|getpid|getppid|getuid|geteuid|getgid|getegid|getgroups|makedev|major|minor|cpu_count|sched_getaffinity"
         r"|sched_yield|urandom|register_at_fork|sysconf|uname"
     ),

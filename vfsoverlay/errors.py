@@ -1,4 +1,4 @@
-"""Every exception a caller may catch, all of them ordinary OSErrors that survive pickling.
+"""Every exception a caller may catch, ordinary OSErrors that survive pickling, and the warning of strict mode.
 
     OSError
     └── VFSOverlayError             anything below; never raised itself
@@ -14,15 +14,19 @@
             │   └── ObjectDamaged           the bytes that came do not have the store's own checksum
             └── StoreTimeout            also a TimeoutError (ETIMEDOUT): the deadline passed
 
+    Warning
+    └── BypassWarning               strict mode: a call reached a path below a mount behind our back
+
 Plain absence, wrong kinds and refused writes are plain OSErrors (FileNotFoundError,
 NotADirectoryError, OSError(EROFS) ...), exactly as a read-only kernel mount raises them.
-"""
+"""  # noqa: D214, D416 - a drawing, and no section
 
 import errno
 
 __all__ = [
     "REASONS",
     "AccessDenied",
+    "BypassWarning",
     "CannotAccessSource",
     "MountError",
     "ObjectArchived",
@@ -111,3 +115,7 @@ class ObjectDamaged(StoreUnavailable):
 
 class StoreTimeout(ReadError, TimeoutError):
     """The deadline of the operation passed (ETIMEDOUT)."""
+
+
+class BypassWarning(Warning):
+    """Strict mode: a call reached a path below a mount behind our back; names the audit event and the path."""
