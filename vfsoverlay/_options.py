@@ -221,6 +221,9 @@ _TABLE: Final[tuple[Option, ...]] = (
            "processes started by this one have the mount as well; 'secrets': also where that puts storage_options and "
            "sse_customer_key into the environment",
            "a program does not care which of its processes reads a file; an environment is seen by more than its owner"),
+    Option("strict", False, _flag,
+           "warn (BypassWarning) about each call that reached a path below the mount behind our back",
+           "it costs an audit hook, which every opened file of the process passes"),
 )  # fmt: skip
 
 OPTIONS: Final[dict[str, Option]] = {option.name: option for option in _TABLE}

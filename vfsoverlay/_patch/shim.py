@@ -9,6 +9,7 @@ from vfsoverlay._patch.dispatch import STATE
 from vfsoverlay._patch.methods import Methods
 from vfsoverlay._patch.registry import Registry
 from vfsoverlay._patch.slim import WATCH
+from vfsoverlay._patch.strict import Strict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _REGISTRY: Final = Registry()
 _METHODS: Final = Methods()
+_STRICT: Final = Strict()
 
 
 def points() -> tuple[MountPoint, ...]:
@@ -32,6 +34,7 @@ def add(mounts: Sequence[MountPoint]) -> None:
     STATE.update()
     _REGISTRY.install()
     _METHODS.install()
+    _STRICT.watch(STATE.files.table.points)
 
 
 def remove(mounts: Sequence[MountPoint]) -> None:
@@ -42,6 +45,7 @@ def remove(mounts: Sequence[MountPoint]) -> None:
     files.table = files.table.without(mounts)
     files.look_for_shadowed()
     STATE.update()
+    _STRICT.watch(files.table.points)
     if not files.table.points:
         _REGISTRY.remove()
         _METHODS.remove()

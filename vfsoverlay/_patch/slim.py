@@ -107,7 +107,7 @@ class Watch:
         """Whether *value*, a path, a URI of SQLite or a list of them, may lead to a mount point."""
         if isinstance(value, (list, tuple)):
             return any(map(self.is_named_in, value))
-        text = _text(value)
+        text = self._relevant(value)
         if text.startswith("file:"):
             return "%" in text or any(name in text for name in self._names)
         return self.concerns(text)
