@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import importlib.machinery
 import io
+import linecache
 import os
 import re
 import runpy
@@ -16,6 +17,8 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, NoReturn
 
 _PYTHON = re.compile(r"python(?:3(?:\.\d+)?)?")
+#: What tracebacks call the code behind -c.
+_CODE = "<string>"
 _SOURCE_SUFFIXES = (".py", ".pyw")
 
 
@@ -150,7 +153,7 @@ def _run_as_main(name: str, *, alter_argv: bool) -> None:
 def _run_code(program: Program) -> None:
     sys.path[0] = ""
     sys.argv[:] = ["-c", *program.arguments]
-    _run_source(program.target.encode("utf-8", "surrogateescape"), "<string>", None)
+    _run_source(program.target.encode("utf-8", "surrogateescape"), _CODE, None)
 
 
 def _run_source(source: bytes, filename: str, loader: importlib.machinery.SourceFileLoader | None) -> None:
@@ -159,6 +162,10 @@ def _run_source(source: bytes, filename: str, loader: importlib.machinery.Source
     main.__dict__["__loader__"] = loader
     if loader is not None:
         main.__dict__.update(__file__=filename, __cached__=None)
+    if filename == _CODE and sys.version_info >= (3, 13):
+        # From 3.13 on, tracebacks show the lines of -c as well.
+        text = source.decode("utf-8", "replace")
+        linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     _execute(lambda: exec(compile(source, filename, "exec", dont_inherit=True), main.__dict__))  # noqa: S102 - the task
 
 
