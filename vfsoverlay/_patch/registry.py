@@ -142,7 +142,9 @@ _FUNCTION = type(lambda: None)
 
 
 def _class_references(owner: type, wanted: Mapping[int, Any]) -> Iterator[tuple[Any, Any, Any]]:
-    for name, value in list(type.__dict__["__dict__"].__get__(owner).items()):
+    # A static type of an extension that was never made ready has no members.
+    members = type.__dict__["__dict__"].__get__(owner) or {}
+    for name, value in list(members.items()):
         kind = type(value)
         if kind is _FUNCTION:
             if value.__defaults__ or value.__kwdefaults__:
