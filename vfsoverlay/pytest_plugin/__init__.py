@@ -81,10 +81,14 @@ def _marked_mounts(request: pytest.FixtureRequest) -> Iterator[None]:
     from vfsoverlay._spec import Mount
 
     markers = request.node.iter_markers(_MARKER)
-    specs = [Mount(*marker.args, **_adjusted(request.config, marker.kwargs)) for marker in markers]
     with ExitStack() as stack:
-        for point in mount(specs):
-            stack.enter_context(point)
+        try:
+            specs = [Mount(*marker.args, **_adjusted(request.config, marker.kwargs)) for marker in markers]
+            for point in mount(specs):
+                stack.enter_context(point)
+        except (OSError, ValueError, TypeError) as error:
+            # The marker is wrong, or the world is; our frames would hide which.
+            pytest.fail(f"{_MARKER}: {error}", pytrace=False)
         yield
 
 
