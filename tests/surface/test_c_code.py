@@ -46,6 +46,7 @@ SPELLINGS: dict[str, Any] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Passing more than 1 positional argument:DeprecationWarning")
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_a_database_is_read(spelling: str, mounted: Mounted, tmp_path: Path) -> None:
     """SQLite reads a database on a mount, however its path is given, and says that it is read-only."""

@@ -96,6 +96,17 @@ def test_a_namespace_package_on_disk_and_mount(mounted: Mounted, tmp_path: Path)
     assert importlib.import_module("onmount_space.other").HERE == "disk"
 
 
+def test_a_path_that_was_there_before_the_mount(mounted: Mounted) -> None:
+    """A mount point that imports passed by when nothing was there is looked at again."""
+    with pytest.raises(ModuleNotFoundError):
+        imported("onmount_module")
+    point = mounted(FILES)
+    assert importlib.import_module("onmount_module").answer() == 42
+    point.unmount()
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("onmount_package")
+
+
 def test_syntax_errors_name_the_file(mounted: Mounted) -> None:
     """A syntax error names the path below the mount and shows the line."""
     mounted(FILES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Final
 
 from vfsoverlay._patch.dispatch import STATE
@@ -34,6 +35,7 @@ def add(mounts: Sequence[MountPoint]) -> None:
     STATE.update()
     _REGISTRY.install()
     _METHODS.install()
+    _forget_finders(mounts)
     _STRICT.watch(STATE.files.table.points)
 
 
@@ -46,9 +48,18 @@ def remove(mounts: Sequence[MountPoint]) -> None:
     files.look_for_shadowed()
     STATE.update()
     _STRICT.watch(files.table.points)
+    _forget_finders(mounts)
     if not files.table.points:
         _REGISTRY.remove()
         _METHODS.remove()
+
+
+def _forget_finders(mounts: Sequence[MountPoint]) -> None:
+    """Let the import system look anew at *mounts*, and at all that it found to be no place to import from."""
+    roots = tuple(f"{root}/" for point in mounts for root in point.roots)
+    for path, finder in list(sys.path_importer_cache.items()):
+        if finder is None or f"{path}/".startswith(roots):
+            sys.path_importer_cache.pop(path, None)
 
 
 def _after_fork() -> None:
