@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -145,6 +146,16 @@ def test_the_working_directory_of_the_parent(mounted: Mounted, monkeypatch: pyte
     mounted(FILES)
     monkeypatch.chdir(f"{ROOT}/dir")
     assert output("cat", "a.txt") == "in a directory\n"
+
+
+def test_workers_fetch_no_working_directory(mounted: Mounted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of multiprocessing are in the working directory of their parent, and nothing is fetched for that."""
+    point = mounted(FILES)
+    monkeypatch.chdir(f"{ROOT}/dir")
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(os.getcwd) == f"{ROOT}/dir"
+        assert pool.apply(os.listdir) == ["a.txt", "deep"]
+    assert "requests.read" not in point.metrics()
 
 
 @pytest.mark.parametrize(("path", "code"), [("missing", errno.ENOENT), ("text.txt", errno.ENOTDIR)])

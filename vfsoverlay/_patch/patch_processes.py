@@ -60,13 +60,16 @@ _NO_PROGRAM = "/dev/null"
 
 def _directory(cwd: Any) -> Any:
     """The working directory of a program; one of ours becomes a local tree of the files in it."""
-    if cwd is None:
-        return _inherited_directory()
     place = place_of(cwd)
     if place is None:
         return cwd
     place.existing_directory()
     return spelled_like(_tree(place), cwd)
+
+
+def _is_helper(argv: Any) -> bool:
+    """Whether multiprocessing starts one of its own: those are told the directory, and fetch nothing for it."""
+    return any("multiprocessing" in word for word in map(str, argv))
 
 
 def _inherited_directory() -> Any:
@@ -95,12 +98,17 @@ class ForkExec(Replacement):
     __slots__ = ()
 
     def __call__(self, argv: Any, programs: Any, close_fds: Any, pass_fds: Any, cwd: Any, /, *rest: Any) -> Any:
+        if _state.inside.active:
+            # A program that tells our own credentials, perhaps.
+            return self.real(argv, programs, close_fds, pass_fds, cwd, *rest)
         try:
             candidates = programs
             if isinstance(programs, (list, tuple)) and any(map(_may_be_ours, programs)):
                 candidates = tuple(map(_program, programs))
-            if cwd is not None or _state.files.cwd is not None:
+            if cwd is not None:
                 cwd = _directory(cwd)
+            elif _state.files.cwd is not None and not _is_helper(argv):
+                cwd = _inherited_directory()
             return self.real(_arguments(argv), candidates, close_fds, pass_fds, cwd, *rest)
         except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
