@@ -7,7 +7,17 @@ import os
 from typing import Any
 
 from vfsoverlay import _real
-from vfsoverlay._patch.dispatch import INSIDE, STATE, answer, found_after_all, locate, reach, text_of, trimmed
+from vfsoverlay._patch.dispatch import (
+    INSIDE,
+    STATE,
+    TAKEN_BUFFERS,
+    answer,
+    found_after_all,
+    locate,
+    reach,
+    text_of,
+    trimmed,
+)
 from vfsoverlay._patch.replacement import Replacement
 from vfsoverlay._vfs import operations
 from vfsoverlay._vfs.location import Failed, Foreign, Location
@@ -227,7 +237,10 @@ def creates_elsewhere(path: str) -> bool:
 
 def _unless_invalid(place: Any, flags: Any, spelled: Any) -> Any:
     """*place*, or a failure where the kernel refuses *flags* before it looks at any path."""
-    is_path = isinstance(spelled, (str, bytes)) and "\0" not in os.fsdecode(spelled)
+    if isinstance(spelled, TAKEN_BUFFERS):
+        is_path = b"\0" not in bytes(spelled)
+    else:
+        is_path = isinstance(spelled, (str, bytes)) and "\0" not in os.fsdecode(spelled)
     if isinstance(flags, int) and is_path and (flags & _TMPFILE or flags & _CREATE_DIRECTORY == _CREATE_DIRECTORY):
         try:
             _real.open("", flags)
