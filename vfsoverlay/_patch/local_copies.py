@@ -32,7 +32,7 @@ def place_of(path: Any, *, through_links: bool = True) -> Location | None:
     path = text_of(path)
     if not isinstance(path, (str, bytes)):
         return None
-    place = locate(path)
+    place = None if _is_elsewhere(path) else locate(path)
     if place is None and through_links:
         place = found_after_all(path)
     return place if isinstance(place, Location) and place.node is not None else None
@@ -40,8 +40,17 @@ def place_of(path: Any, *, through_links: bool = True) -> Location | None:
 
 def is_missing(path: Any) -> bool:
     """Whether *path* leads into a mount, where nothing is."""
-    place = locate(text_of(path))
+    path = text_of(path)
+    if not isinstance(path, (str, bytes)) or _is_elsewhere(path):
+        return False
+    place = locate(path)
     return isinstance(place, Failed) or (isinstance(place, Location) and place.node is None)
+
+
+def _is_elsewhere(path: str | bytes) -> bool:
+    """Whether a look at *path* tells that it is foreign, unless a link on disk leads to us."""
+    text = os.fsdecode(path)
+    return STATE.needle not in text and (STATE.quiet or STATE.foreign_text(text))
 
 
 def copy_of(path: Any) -> LocalPath | None:

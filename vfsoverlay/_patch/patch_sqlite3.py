@@ -38,6 +38,8 @@ class Connect(Replacement):
     def _serve(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         database = args[_DATABASE] if args else kwargs.get("database")
         uri = bool(args[_URI] if len(args) > _URI else kwargs.get("uri", False))
+        if database in ("", ":memory:"):
+            return self.real(*args, **kwargs)
         path, query = _parts(database, uri=uri)
         place = place_of(path)
         if place is None and not is_missing(path):
