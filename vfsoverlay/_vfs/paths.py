@@ -192,8 +192,9 @@ class _Walk:
             if (
                 self.here in self.table.ancestors
                 and len(os.fsencode(child)) - len(os.fsencode(self.here)) > NAME_MAX + 1
+                and not _real.exists(self.here)
             ):
-                # Perhaps only we know the directory, and the kernel would say ENOENT.
+                # Only we know the directory, and the kernel would say ENOENT.
                 raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), self.spelled) from None
             # The kernel gives the same answer with the right error; nothing of ours lies below.
             return self._foreign(child)
