@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,16 @@ def _own_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 _TESTS = pytest.StashKey[int]()
+
+
+def _mount_points() -> list[str]:
+    shim = sys.modules.get("vfsoverlay._patch.shim")
+    return [] if shim is None else [point.root_dir for point in shim.points()]
+
+
+@pytest.fixture(autouse=True)
+def _no_mount_is_left() -> Iterator[None]:
+    """A test that leaves a mount changes what the tests after it see."""
+    before = _mount_points()
+    yield
+    assert [root for root in _mount_points() if root not in before] == []

@@ -220,7 +220,7 @@ _TABLE: Final[tuple[Option, ...]] = (
     Option("children", True, _children,
            "processes started by this one have the mount as well; 'secrets': also where that puts storage_options and "
            "sse_customer_key into the environment",
-           "a program does not care which of its processes reads a file; an environment is seen by more than its owner"),
+           "a program does not care which of its processes reads a file; others may see its environment"),
     Option("strict", False, _flag,
            "warn (BypassWarning) about each call that reached a path below the mount behind our back",
            "it costs an audit hook, which every opened file of the process passes"),

@@ -193,7 +193,7 @@ read("open no closefd", lambda p: _opened(open(p, "rb", closefd=False)))
 read("open binary newline", lambda p: _opened(open(p, "rb", newline="\n")))
 read("open opener", _with_opener)
 read("open keyword", lambda p: _opened(open(file=p, mode="rb")))
-read("io.open", lambda p: _opened(io.open(p, "rb")))
+read("io.open", lambda p: _opened(open(p, "rb")))
 read("io.open_code", lambda p: _opened(io.open_code(p)))
 read("codecs.open", _codec)
 read("fdopen", lambda p: _opened(os.fdopen(os.open(p, os.O_RDONLY), "rb"))[7:])
@@ -270,7 +270,7 @@ def _cached_lines(path: Any) -> Any:
 
 for copy in (shutil.copyfile, shutil.copy, shutil.copy2, shutil.copytree):
     read(f"shutil.{copy.__name__}", partial(_copied, copy=copy))
-read("shutil.which", lambda p: shutil.which(p))
+read("shutil.which", shutil.which)
 read("shutil.disk_usage", lambda p: shutil.disk_usage(p).free >= 0)
 read("glob *", lambda p: sorted(glob.glob(b"%s/*" % p) if isinstance(p, bytes) else glob.glob(os.path.join(p, "*"))))
 read("glob **", lambda p: sorted(glob.glob("**", root_dir=p, recursive=True)))

@@ -116,7 +116,7 @@ class BlockCache:
         return fd
 
     def open_known(self, object_id: ObjectId) -> tuple[int, int, int] | None:
-        """As ``open_complete``, with the (st_dev, st_ino) behind the descriptor; only what this process knows already."""
+        """As ``open_complete``, with the (st_dev, st_ino) behind the descriptor; only what this process knows."""
         opened = self._known.open_identified(object_id)
         if opened is not None:
             self._hit()

@@ -161,6 +161,9 @@ class SnapshotHome:
                     finally:
                         with suppress(OSError):  # somebody may have emptied the cache
                             _real.unlink(path)
+                        # Not left to close(): a child forked meanwhile has the descriptor too, and would wait for
+                        # itself.
+                        fcntl.flock(descriptor, fcntl.LOCK_UN)
                     return
             finally:
                 _real.close(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
@@ -159,9 +160,13 @@ def locate(
         path = bytes(path)
     if INSIDE.active or not isinstance(path, (str, bytes, int)) or not (dir_fd is None or isinstance(dir_fd, int)):
         return None
+    table = STATE.files.table
     try:
         place = answer(STATE.files.resolve, path, dir_fd=dir_fd, follow=follow, entry=entry, creates=creates)
     except OSError as error:
+        if error.errno == errno.ENODEV and STATE.files.table is not table:
+            # The mount ended while we looked: now the path is whatever it is without.
+            return locate(path, dir_fd, follow=follow, entry=entry, creates=creates)
         return _failed(error, path)
     return None if type(place) is Foreign and place.path is None else place
 
@@ -246,9 +251,9 @@ def reach(
 
 def respelled(call: Callable[[Any], Any], place: Foreign, spelled: Any) -> Any:
     """Run the real *call* with a spelling the kernel understands; errors carry the caller's own."""
-    assert place.path is not None  # locate() gives None where the caller's spelling will do
     try:
-        return call(place.path if isinstance(spelled, str) else os.fsencode(place.path))
+        path = place.path or ""  # locate() gives None where the caller's spelling will do
+        return call(path if isinstance(spelled, str) else os.fsencode(path))
     except OSError as error:
         if error.filename is not None:
             error.filename = spelled

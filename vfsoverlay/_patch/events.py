@@ -21,7 +21,7 @@ def rmdir(path: Any, *, dir_fd: Any = None) -> tuple[Any, ...]:
     return "os.rmdir", path, _number(dir_fd)
 
 
-def chmod(path: Any, mode: Any, *, dir_fd: Any = None, follow_symlinks: Any = True) -> tuple[Any, ...]:
+def chmod(path: Any, mode: Any, *, dir_fd: Any = None, follow_symlinks: Any = True) -> tuple[Any, ...]:  # noqa: ARG001 - as the call
     return "os.chmod", path, mode, _number(dir_fd)
 
 
@@ -29,7 +29,7 @@ def fchmod(fd: Any, mode: Any) -> tuple[Any, ...]:
     return "os.chmod", fd, mode, -1
 
 
-def chown(path: Any, uid: Any, gid: Any, *, dir_fd: Any = None, follow_symlinks: Any = True) -> tuple[Any, ...]:
+def chown(path: Any, uid: Any, gid: Any, *, dir_fd: Any = None, follow_symlinks: Any = True) -> tuple[Any, ...]:  # noqa: ARG001 - as the call
     return "os.chown", path, uid, gid, _number(dir_fd)
 
 
@@ -42,16 +42,21 @@ def fchown(fd: Any, uid: Any, gid: Any) -> tuple[Any, ...]:
 
 
 def utime(
-    path: Any, times: Any = None, *, ns: Any = None, dir_fd: Any = None, follow_symlinks: Any = True
+    path: Any,
+    times: Any = None,
+    *,
+    ns: Any = None,
+    dir_fd: Any = None,
+    follow_symlinks: Any = True,  # noqa: ARG001 - as the call
 ) -> tuple[Any, ...]:
     return "os.utime", path, times, ns, _number(dir_fd)
 
 
-def setxattr(path: Any, attribute: Any, value: Any, flags: Any = 0, *, follow_symlinks: Any = True) -> tuple[Any, ...]:
+def setxattr(path: Any, attribute: Any, value: Any, flags: Any = 0, *, follow_symlinks: Any = True) -> tuple[Any, ...]:  # noqa: ARG001 - as the call
     return "os.setxattr", path, attribute, value, flags
 
 
-def removexattr(path: Any, attribute: Any, *, follow_symlinks: Any = True) -> tuple[Any, ...]:
+def removexattr(path: Any, attribute: Any, *, follow_symlinks: Any = True) -> tuple[Any, ...]:  # noqa: ARG001 - as the call
     return "os.removexattr", path, attribute
 
 

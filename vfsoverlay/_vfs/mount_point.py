@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from vfsoverlay import _real
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 
 #: Attributes of so many nodes are kept; beyond it the table starts anew (about 70 MB).
 _MAX_STATUS = 120_000
+
+
+#: So many refreshes may pass while a call is under way.
+_MOST_RETIRED = 8
 
 
 class MountPoint:
@@ -85,6 +90,8 @@ class MountPoint:
         self._object_ids: dict[str, tuple[FileNode, ObjectId]] = {}
         #: Objects that were opened in a newer version than the listing names (on_change="reopen").
         self._reopened: dict[str, FileNode | None] = {}
+        #: Earlier listings, kept open for calls that have begun on them.
+        self._retired: deque[Names] = deque()
         self.lookup: Callable[[str], Node | None] = namespace.lookup
         self._order = ReadOrder(namespace.lookup, namespace.scan, namespace.is_listed)
         self._lookahead = cache.lookahead(self._resolve) if spec.option("readahead") else None
@@ -322,7 +329,10 @@ class MountPoint:
         self.lookup = fresh.lookup
         self._order = ReadOrder(fresh.lookup, fresh.scan, fresh.is_listed)
         if old is not fresh:
-            old.close()
+            # Not closed at once: other threads may be in the middle of a look-up or a listing of it.
+            self._retired.append(old)
+            if len(self._retired) > _MOST_RETIRED:
+                self._retired.popleft().close()
         self.changed()
 
     def _relative(self, path: str) -> str:
@@ -340,7 +350,8 @@ class MountPoint:
         """In a forked child: nothing of the parent's connections, threads and locks is used."""
         self.counters.after_fork()
         self.store.after_fork()
-        self.namespace.after_fork()
+        for names in (*self._retired, self.namespace):
+            names.after_fork()
         self._order.after_fork()
         if self._lookahead is not None:
             self._lookahead.after_fork()
@@ -352,7 +363,9 @@ class MountPoint:
         if self._lookahead is not None:
             self._lookahead.close()
         self.cache.close()
-        self.namespace.close()
+        for names in (*self._retired, self.namespace):
+            names.close()
+        self._retired.clear()
         self.store.close()
 
     def __repr__(self) -> str:
