@@ -243,7 +243,7 @@ class _Provider:
         return _Current(self._keys)
 
 
-class _Current(Credentials):
+class _Current(Credentials):  # type: ignore[misc]  # botocore has no types
     """The credentials of a mount, whichever they are now."""
 
     def __init__(self, keys: Callable[[], Keys | None]) -> None:
