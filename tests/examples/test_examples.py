@@ -27,6 +27,10 @@ EXPECTED = {
     "lightning_mount.py": ["esRedditJson4: 40701 bytes", '{"date": "2012-01-01"'],
     "dask_map.py": ["lines: 210\nlistings: 1 downloads: 20\n"],
     "ray_map.py": ["lines: 210\nlistings: 1 downloads: 20\n"],
+    "shuffled_loader.py": [
+        "epoch 1: 100000 bytes, 100 downloads so far\nepoch 2: 100000 bytes, 100 downloads so far\n",
+        "fetched ahead of the loop: 100",
+    ],
     "import_package.py": ["greetings comes from /opt/packages/greetings/__init__.py\nhello from the bucket\n"],
 }
 
