@@ -12,6 +12,7 @@ import io
 import os
 import pickle
 import posix
+import subprocess
 import sys
 import traceback
 import types
@@ -218,3 +219,25 @@ def test_pathlib_and_builtins_agree(mounted: str) -> None:
     assert builtins.open is io.open
     assert posix.stat is os.stat
     assert Path(mounted, "dir", "file.txt").read_text() == "content"
+
+
+def test_encoding_warnings_point_at_the_caller(tmp_path: Path) -> None:
+    """With ``-X warn_default_encoding``, open() warns about its caller's line, with a mount as without."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import vfsoverlay, warnings\n"
+        "from vfsoverlay.testing import S3Server\n"
+        "with S3Server() as server:\n"
+        "    server.create_bucket('b', public=True)\n"
+        "    server.put('b', 'x', b'text')\n"
+        "    with vfsoverlay.mount('s3://b/', '/content/warned', **server.mount_options()):\n"
+        "        with warnings.catch_warnings(record=True) as caught:\n"
+        "            warnings.simplefilter('always')\n"
+        "            for path in ('/content/warned/x', __file__):\n"
+        "                open(path).close()\n"
+        "            open(__file__, 'rb').close()\n"
+        "        print([(w.category.__name__, w.filename == __file__, w.lineno) for w in caught])\n"
+    )
+    command = [sys.executable, "-X", "warn_default_encoding", "-W", "ignore", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "[('EncodingWarning', True, 10), ('EncodingWarning', True, 10)]\n"

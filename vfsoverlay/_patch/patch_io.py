@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from functools import partial
 from typing import Any
 
@@ -67,6 +69,32 @@ class Open(Replacement):
             if place is None:
                 raise
         return _open_place(self.real, place, path, mode, *rest)
+
+
+class WarningOpen(Open):
+    # With ``-X warn_default_encoding`` the real open warns about the line that called it, which
+    # would be ours; so we warn, about our caller's, and say outright what the default is.
+    __slots__ = ()
+
+    def __call__(
+        self,
+        file: Any,
+        mode: Any = "r",
+        buffering: Any = -1,
+        encoding: Any = None,
+        errors: Any = None,
+        newline: Any = None,
+        closefd: Any = True,
+        opener: Any = None,
+    ) -> Any:
+        if encoding is None and isinstance(mode, str) and "b" not in mode:
+            encoding = io.text_encoding(None, 2)  # type: ignore[attr-defined]  # missing in typeshed for 3.10
+        return super().__call__(file, mode, buffering, encoding, errors, newline, closefd, opener)
+
+
+def open_replacement(real: Any, home: str) -> Open:
+    """What stands in for ``open`` in an interpreter started as this one was."""
+    return (WarningOpen if sys.flags.warn_default_encoding else Open)(real, home)
 
 
 #: Modes that never create a file.

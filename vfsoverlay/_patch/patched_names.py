@@ -121,7 +121,7 @@ _STARTED = "a path that is an element of argv, and a program: a local copy"
 _make_directory = partial(refusals.create, directory=True)
 
 PATCHED_NAMES: Final[tuple[PatchedName, ...]] = (
-    PatchedName(("builtins", "io", "_io"), "open", patch_io.Open, "a real file object over the cache file; EROFS to write"),
+    PatchedName(("builtins", "io", "_io"), "open", patch_io.open_replacement, "a real file object over the cache file; EROFS to write"),
     PatchedName(("io", "_io"), "open_code", patch_io.OpenCode, "as open(path, 'rb')"),
     PatchedName(_OS, "open", patch_os.Open, "a real descriptor of the complete file, or of a directory; EROFS to write"),
     PatchedName(_OS, "stat", patch_os.Stat, "size and time from the listing, no request"),
