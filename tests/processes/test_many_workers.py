@@ -38,6 +38,8 @@ print(digest.hexdigest())
 """
 
 
+# Sixteen interpreters that trace their lines need a minute and more on two cores.
+@pytest.mark.timeout(400)
 def test_workers_that_overlap_fetch_each_object_once(server: S3Server) -> None:
     """Sixteen processes that read overlapping thirds of many cold files fetch each object once, with one listing."""
     import hashlib
@@ -55,7 +57,7 @@ def test_workers_that_overlap_fetch_each_object_once(server: S3Server) -> None:
             )
             for start in starts
         ]
-        said = [child.communicate(timeout=55)[0].strip() for child in children]
+        said = [child.communicate(timeout=360)[0].strip() for child in children]
     wanted = [
         hashlib.md5(b"".join(files[names[i % len(names)]] for i in range(start, start + third))).hexdigest()
         for start in starts
@@ -66,6 +68,7 @@ def test_workers_that_overlap_fetch_each_object_once(server: S3Server) -> None:
     assert fetched == Counter(dict.fromkeys(files, 1))
 
 
+@pytest.mark.timeout(400)
 def test_stress(server: S3Server) -> None:
     """Threads, forks, spawned processes and evictions at once: no wrong byte, no hang, and nothing is left behind."""
     files = {f"f{number}": content(f"f{number}", 37 * 1024 * (number % 7) + number) for number in range(40)}
@@ -82,7 +85,7 @@ def test_stress(server: S3Server) -> None:
                 while time.monotonic() < end:
                     spawned = pool.apply_async(_read_some, (files,))
                     in_child(lambda: _read_some(files))
-                    spawned.get(timeout=50)
+                    spawned.get(timeout=120)
                 pool.close()
                 pool.join()
         report = point.cache.check()
@@ -120,7 +123,7 @@ def _open_files() -> set[str]:
 
 
 def _wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
