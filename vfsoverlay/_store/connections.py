@@ -67,6 +67,11 @@ class Connections:
         for connection in idle:
             connection.close()
 
+    def __del__(self) -> None:
+        # A store that nobody closed goes quietly: sockets of its own would each warn.
+        if hasattr(self, "_idle"):
+            self.close()
+
     def after_fork(self) -> None:
         """Leave the parent's connections to the parent: the bytes on them are not for us."""
         # Closing our copies of the descriptors sends nothing, not even over TLS; the parent's stay open.
