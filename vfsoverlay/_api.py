@@ -142,7 +142,7 @@ def _mount_all(specs: list[Mount], told: Mapping[str, Inheritance] = {}) -> tupl
             for spec in specs:
                 if spec.root_dir not in points and spec.root_dir not in made:
                     made[spec.root_dir] = _make(spec, roots, told.get(spec.root_dir) or _of_parent(spec, inherited))
-        except BaseException:
+        except BaseException:  # cleans up after Ctrl-C as well, and raises it again
             # All or none; also after Ctrl-C in a long listing.
             for point in made.values():
                 point.close()

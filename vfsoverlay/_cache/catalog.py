@@ -135,7 +135,7 @@ def _open(directory: str) -> Any:
         def __init__(self, *arguments: Any, **options: Any) -> None:
             try:
                 super().__init__(*arguments, **options)
-            except BaseException:
+            except BaseException:  # cleans up after Ctrl-C as well, and raises it again
                 self.close()
                 raise
 

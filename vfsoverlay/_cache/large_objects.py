@@ -107,7 +107,7 @@ class LargeObjects:
             locks = self._object_locks.locks
             locks.pin(data_fd)
             return ObjectFile(stem, data_fd, presence, locks, self._budget)
-        except BaseException:
+        except BaseException:  # cleans up after Ctrl-C as well, and raises it again
             if data_fd >= 0:
                 _real.close(data_fd)
             if presence is not None:
@@ -143,7 +143,7 @@ class LargeObjects:
             _real.ftruncate(fd, object_id.size)
             header = Header(self._block_size, False, object_id.size, object_id.digest, self._boot)
             return fd, PresenceMap.create(stem + layout.MAP, header)
-        except BaseException:
+        except BaseException:  # cleans up after Ctrl-C as well, and raises it again
             _real.close(fd)
             layout.unlink(stem + layout.DATA)
             raise

@@ -89,7 +89,7 @@ class PresenceMap:
         try:
             write_all(fd, header.packed() + bytes(_WAITED.size + 5 * blocks.count(header.size, header.block_size)), 0)
             _real.rename(temporary, path)
-        except BaseException:
+        except BaseException:  # cleans up after Ctrl-C as well, and raises it again
             _real.close(fd)
             _real.unlink(temporary)
             raise

@@ -132,7 +132,7 @@ class SmallObjects:
             _real.rename(temporary, stem + layout.DATA)
             # After the rename, which changes the ctime that the record holds.
             return self._record(stem, fd, checksum)
-        except BaseException:
+        except BaseException:  # cleans up after Ctrl-C as well, and raises it again
             layout.unlink(temporary)
             raise
         finally:

@@ -178,7 +178,7 @@ class SnapshotHome:
         try:
             yield temporary, generation
             _real.rename(temporary, self.path(generation))
-        except BaseException:
+        except BaseException:  # cleans up after Ctrl-C as well, and raises it again
             with suppress(OSError):
                 _real.unlink(temporary)
             raise

@@ -66,7 +66,7 @@ class Snapshot:
         self.hidden_count = int(self.info["hidden_count"])
         try:
             self._root = DirectoryNode("", self._existing("").mtime_ns)
-        except BaseException:
+        except BaseException:  # cleans up after Ctrl-C as well, and raises it again
             self.close()
             raise
 
