@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+import vfsoverlay
 from tests.cache_source import MIB, Source, read_all
 from vfsoverlay._cache.block_cache import BlockCache
 from vfsoverlay._model import ObjectId
+from vfsoverlay.testing import S3Server
 
 
 @pytest.fixture
@@ -118,3 +120,18 @@ def test_min_free_counts_as_full(tmp_path: Path) -> None:
     assert reads(cache, source, oid)
     with pytest.raises(OSError, match="no space left"):
         cache.complete(oid, source.reader(oid))
+
+
+def test_a_listing_that_does_not_fit(tiny_disk: Path) -> None:
+    """A disk too full for the names fails the mount with ENOSPC and the directory, and leaves nothing behind."""
+    (tiny_disk / "ballast").write_bytes(bytes(3 * MIB))
+    with S3Server() as server:
+        server.create_bucket("data", public=True)
+        for number in range(600):
+            server.put("data", f"{number}/{'n' * 200}/{'n' * 200}/" * 3 + "file", b"")
+        with pytest.raises(OSError, match=r"the listing cannot be written: .*choose another cache_dir") as caught:
+            vfsoverlay.mount("s3://data/", "/content/data", cache_dir=str(tiny_disk), **server.mount_options())
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == str(tiny_disk / "v1/index")
+    assert not list((tiny_disk / "v1/index").iterdir())
+    assert not vfsoverlay.mounts()

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from vfsoverlay import _real
+from vfsoverlay._fork_gate import no_fork
 
 _USE: Final = struct.Struct("<20sI")
 _RAW: Final = 1
@@ -75,6 +76,7 @@ class Catalog:
         """In the child: a thread that is not here may have held the lock."""
         self._mutex = threading.Lock()
 
+    @no_fork
     def _try(self, action: Callable[[Any], object]) -> None:
         import sqlite3
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from hashlib import blake2b
-from os import O_CLOEXEC, O_CREAT, O_EXCL, O_RDWR
+from os import O_CLOEXEC, O_CREAT, O_EXCL, O_RDWR, register_at_fork
 from typing import Final
 
 from vfsoverlay import _real
+from vfsoverlay._fork_gate import no_fork
 from vfsoverlay._namespace.listing import DEFAULT_WORKERS, Limits, list_objects
 from vfsoverlay._namespace.nodes import DEFAULT_PAGE_SIZE, DirectoryNode, ListPages, Progress
 from vfsoverlay._namespace.snapshot import Snapshot, open_snapshot
@@ -125,6 +128,34 @@ def find_reusable(
     return SnapshotHome(directory, identity).find(time.time_ns() - int(max_age * 1e9), max_objects, max_object_size)
 
 
+#: Descriptors of lock files, held or waited for. A child closes its copies: a lock by ``flock`` belongs to all
+#: copies of a descriptor, and would stay while the child lives, which would wait for itself.
+_lock_files: set[int] = set()
+
+
+@contextmanager
+def _lock_file(path: str) -> Iterator[int]:
+    # Opened and closed where no fork comes between the descriptor and the note of it.
+    with no_fork:
+        descriptor = _real.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        _lock_files.add(descriptor)
+    try:
+        yield descriptor
+    finally:
+        with no_fork:
+            if descriptor in _lock_files:  # not in a child that was forked in the block
+                _lock_files.remove(descriptor)
+                _real.close(descriptor)
+
+
+def _after_fork() -> None:
+    while _lock_files:
+        _real.close(_lock_files.pop())
+
+
+register_at_fork(after_in_child=_after_fork)
+
+
 class SnapshotHome:
     """Where the snapshots of one identity lie."""
 
@@ -151,22 +182,17 @@ class SnapshotHome:
         """Hold the lock of this identity: one process lists while the others wait for it."""
         path = f"{self.directory}/{self.mount_id}.lock"
         while True:
-            descriptor = _real.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-            try:
+            with _lock_file(path) as descriptor:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 # The holder before us removed the file: somebody else may hold a lock of the same name.
-                if _real.fstat(descriptor).st_nlink:
-                    try:
-                        yield
-                    finally:
-                        with suppress(OSError):  # somebody may have emptied the cache
-                            _real.unlink(path)
-                        # Not left to close(): a child forked meanwhile has the descriptor too, and would wait for
-                        # itself.
-                        fcntl.flock(descriptor, fcntl.LOCK_UN)
-                    return
-            finally:
-                _real.close(descriptor)
+                if not _real.fstat(descriptor).st_nlink:
+                    continue
+                try:
+                    yield
+                finally:
+                    with suppress(OSError):  # somebody may have emptied the cache
+                        _real.unlink(path)
+                return
 
     @contextmanager
     def new_generation(self) -> Iterator[tuple[str, int]]:
@@ -176,7 +202,8 @@ class SnapshotHome:
         temporary = f"{self.directory}/.{self.mount_id}.{generation:016x}.tmp"
         _real.close(_real.open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600))
         try:
-            yield temporary, generation
+            with _as_os_error(self.directory):
+                yield temporary, generation
             _real.rename(temporary, self.path(generation))
         except BaseException:  # cleans up after Ctrl-C as well, and raises it again
             with suppress(OSError):
@@ -229,6 +256,18 @@ class SnapshotHome:
                     _remove_unused(path)
             elif name.endswith(_SUFFIX) and (path != self.path(newest) if ours else _older(path, now)):
                 _remove_unused(path)
+
+
+@contextmanager
+def _as_os_error(directory: str) -> Iterator[None]:
+    """What SQLite cannot write is an error of the disk."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        # SQLite's code of the error came with Python 3.11; its text for a full disk is older than that.
+        number = errno.ENOSPC if "full" in str(error) else errno.EIO
+        text = f"the listing cannot be written: {error}; see to the disk, or choose another cache_dir"
+        raise OSError(number, text, directory) from error
 
 
 def _older(path: str, now_ns: int) -> bool:

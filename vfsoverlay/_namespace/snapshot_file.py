@@ -11,6 +11,7 @@ from os import O_CLOEXEC, O_RDONLY
 from typing import Any
 
 from vfsoverlay import _real
+from vfsoverlay._fork_gate import no_fork
 from vfsoverlay._namespace.schema import APPLICATION_ID, FORMAT, read_only_uri
 
 # Connections of the parent after a fork: SQLite forbids to use or to close them here, and so they are
@@ -45,7 +46,7 @@ class SnapshotFile:
     def query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """All rows that *sql* gives."""
         try:
-            with self.lock:
+            with self.lock, no_fork:
                 connection = self._connection or self._connect()
                 return connection.execute(sql, values).fetchall()
         except sqlite3.Error as error:
@@ -67,7 +68,7 @@ class SnapshotFile:
 
     def close(self) -> None:
         """Give the file back; others may remove it then."""
-        with self.lock:
+        with self.lock, no_fork:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None

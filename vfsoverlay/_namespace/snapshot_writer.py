@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from vfsoverlay._fork_gate import no_fork
 from vfsoverlay._namespace.names import EMPTY, MARKER, visible_part, why_invalid
 from vfsoverlay._namespace.nodes import ObjectRow
 from vfsoverlay._namespace.schema import APPLICATION_ID, FORMAT, ROOT, TABLES, encode_key, quote, read_only_uri
@@ -58,6 +59,7 @@ class SnapshotWriter:
     Nothing is synchronised: who needs the file to survive a power failure checks or syncs it.
     """
 
+    @no_fork
     def __init__(self, path: str, prefix: str, *, new: bool = True) -> None:
         self._prefix = prefix
         self._connection = sqlite3.connect("file:" + quote(path), isolation_level=None, uri=True)
@@ -78,6 +80,7 @@ class SnapshotWriter:
 
     # --- objects
 
+    @no_fork
     def add(self, rows: Iterable[ObjectRow]) -> None:
         """Add listed objects; all keys begin with the prefix."""
         plain: list[int | str] = []
@@ -140,6 +143,7 @@ class SnapshotWriter:
         row = (path, parent, name)
         return self._connection.execute("INSERT INTO directory (path, parent, name) VALUES (?,?,?)", row).lastrowid or 0
 
+    @no_fork
     def forget(self, path: str) -> tuple[int, int]:
         """Remove all objects below the directory *path*, which is to be listed again.
 
@@ -159,6 +163,7 @@ class SnapshotWriter:
             size += bytes_
         return count, size
 
+    @no_fork
     def prune(self, path: str) -> None:
         """Remove the directory *path*, and those above it, while nothing holds them any more."""
         execute = self._connection.execute
@@ -175,6 +180,7 @@ class SnapshotWriter:
 
     # --- the end
 
+    @no_fork
     def finish(self, info: Mapping[str, str], *, now_ns: int, previous: str = "") -> None:
         """Complete the tree, record *info* and close the file.
 
@@ -238,6 +244,7 @@ class SnapshotWriter:
         connection.execute("BEGIN")
         connection.executemany("UPDATE directory SET mtime_ns = ? WHERE id = ?", kept)
 
+    @no_fork
     def close(self) -> None:
         """Give up; the file is of no use unless ``finish`` was called before."""
         self._connection.close()

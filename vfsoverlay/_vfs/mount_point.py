@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING
@@ -92,6 +93,7 @@ class MountPoint:
         self._reopened: dict[str, FileNode | None] = {}
         #: Earlier listings, kept open for calls that have begun on them.
         self._retired: deque[Names] = deque()
+        self._refreshing = threading.Lock()
         self.lookup: Callable[[str], Node | None] = namespace.lookup
         self._order = ReadOrder(namespace.lookup, namespace.scan, namespace.is_listed)
         self._lookahead = cache.lookahead(self._resolve) if spec.option("readahead") else None
@@ -323,6 +325,12 @@ class MountPoint:
             OSError: The source cannot be listed; the names stay as they were.
         """
         below = "" if path is None else self._relative(os.fspath(path))
+        # One after the other: the file that one compares with must not be retired by another.
+        with self._refreshing:
+            self._refresh(below)
+        self.changed()
+
+    def _refresh(self, below: str) -> None:
         fresh = refreshed(self.namespace, self.spec, self.store, below)
         old, self.namespace = self.namespace, fresh
         self._status, self._reopened = {}, {}
@@ -333,7 +341,6 @@ class MountPoint:
             self._retired.append(old)
             if len(self._retired) > _MOST_RETIRED:
                 self._retired.popleft().close()
-        self.changed()
 
     def _relative(self, path: str) -> str:
         for root in self.roots:
@@ -348,6 +355,7 @@ class MountPoint:
 
     def after_fork(self) -> None:
         """In a forked child: nothing of the parent's connections, threads and locks is used."""
+        self._refreshing = threading.Lock()
         self.counters.after_fork()
         self.store.after_fork()
         for names in (*self._retired, self.namespace):
