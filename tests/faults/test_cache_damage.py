@@ -180,7 +180,7 @@ def test_silent_rot_is_found_by_check(world: World, size: int) -> None:
 def _make_the_record_agree(world: World, oid: ObjectId) -> None:
     """What only a failing disk can do: other bytes under unchanged times."""
     from vfsoverlay._cache import layout
-    from vfsoverlay._cache.locks import OfdLocks
+    from vfsoverlay._cache.locks import OfdLocks, try_acquire
     from vfsoverlay._cache.presence_map import PresenceMap
     from vfsoverlay._cache.records import RecordFile
 
@@ -189,7 +189,10 @@ def _make_the_record_agree(world: World, oid: ObjectId) -> None:
         records = RecordFile(str(world.file(oid, ".data").parent / "records"), OfdLocks())
         old = records.lookup(oid.digest)
         assert old is not None
-        records.append(oid.digest, old._replace(mtime_ns=found.st_mtime_ns, ctime_ns=found.st_ctime_ns))
+        held = try_acquire(OfdLocks(), f"{world.file(oid, '.data').parent}/records", layout.FIRST_LOCK_BYTE)
+        assert held is not None
+        with held:
+            records.append(oid.digest, old._replace(mtime_ns=found.st_mtime_ns, ctime_ns=found.st_ctime_ns), held)
     else:
         presence = PresenceMap.open(str(world.file(oid, ".map")), oid.digest, oid.size)
         assert presence is not None

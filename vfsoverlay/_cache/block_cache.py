@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 from weakref import WeakSet
 
@@ -107,12 +108,9 @@ class BlockCache:
 
         Never asks the store, never waits, and believes nothing but a data file that looks exactly as its record says.
         """
-        fd = self._known.open(object_id)
-        if fd is None:
-            fd = self._open_recorded(object_id, self.layout.stem(object_id))
-            if fd is None:
-                return None
-        self._hit()
+        fd = self._look(object_id, self.layout.stem(object_id))
+        if fd is not None:
+            self._hit()
         return fd
 
     def open_known(self, object_id: ObjectId) -> tuple[int, int, int] | None:
@@ -122,34 +120,27 @@ class BlockCache:
             self._hit()
         return opened
 
+    def open(
+        self, object_id: ObjectId, read_range: ReadRange, on_miss: Callable[[], object], *, purpose: Purpose = "read"
+    ) -> int:
+        """``open_complete``, or else *on_miss* and ``complete``."""
+        stem = self.layout.stem(object_id)
+        fd = self._look(object_id, stem)
+        if fd is not None:
+            self._hit()
+            return fd
+        on_miss()
+        return self._fetch(object_id, stem, read_range, purpose)
+
     def complete(self, object_id: ObjectId, read_range: ReadRange, *, purpose: Purpose = "read") -> int:
         """Fetch what is missing, each block once over all threads and processes; then as ``open_complete``.
 
         Raises:
             OSError: What *read_range* raised; ENOSPC naming the object where the disk cannot hold it.
         """
-        fd = self._known.open(object_id)
-        if fd is not None:
-            return fd
         stem = self.layout.stem(object_id)
-        fd = self._open_recorded(object_id, stem)
-        if fd is not None:
-            return fd
-        self._metrics.add("misses")
-        if self._catalog.is_due:
-            self._write_hints()
-        begun = time.monotonic()
-        fetch = self._small.complete if _is_small(object_id) else self._complete_large
-        try:
-            return fetch(object_id, stem, read_range, purpose)
-        except DiskFull as error:
-            raise self._no_space(object_id) from error
-        except OSError as error:
-            if error.errno in FULL:
-                raise self._no_space(object_id) from error
-            raise
-        finally:
-            self._metrics.add("seconds.waited", time.monotonic() - begun)
+        fd = self._look(object_id, stem)
+        return self._fetch(object_id, stem, read_range, purpose) if fd is None else fd
 
     def open_partial(self, object_id: ObjectId, read_range: ReadRange) -> CachedObject:
         """A handle that fetches what is read; of small objects, everything with the first read.
@@ -235,7 +226,13 @@ class BlockCache:
 
     def _fetch_ahead(self, object_id: ObjectId, read_range: ReadRange, purpose: Purpose) -> None:
         begun = time.monotonic()
-        _real.close(self.complete(object_id, read_range, purpose=purpose))
+        stem = self.layout.stem(object_id)
+        fd = self._look(object_id, stem)
+        if fd is None and _is_small(object_id):
+            with self._missing(object_id):
+                self._small.fetch(object_id, stem, read_range, purpose)
+        else:
+            _real.close(self._fetch(object_id, stem, read_range, purpose) if fd is None else fd)
         self._fetcher.observe(object_id.size, time.monotonic() - begun)
 
     def evict(self, wanted: int) -> int:
@@ -272,7 +269,33 @@ class BlockCache:
         if self._catalog.is_due:
             self._write_hints()
 
-    def _open_recorded(self, object_id: ObjectId, stem: str) -> int | None:
+    def _fetch(self, object_id: ObjectId, stem: str, read_range: ReadRange, purpose: Purpose) -> int:
+        fetch = self._small.complete if _is_small(object_id) else self._complete_large
+        with self._missing(object_id):
+            return fetch(object_id, stem, read_range, purpose)
+
+    @contextmanager
+    def _missing(self, object_id: ObjectId) -> Iterator[None]:
+        """Count a miss and the time that the block takes; a full disk in it is the caller's ENOSPC."""
+        self._metrics.add("misses")
+        if self._catalog.is_due:
+            self._write_hints()
+        begun = time.monotonic()
+        try:
+            yield
+        except DiskFull as error:
+            raise self._no_space(object_id) from error
+        except OSError as error:
+            if error.errno in FULL:
+                raise self._no_space(object_id) from error
+            raise
+        finally:
+            self._metrics.add("seconds.waited", time.monotonic() - begun)
+
+    def _look(self, object_id: ObjectId, stem: str) -> int | None:
+        fd = self._known.open(object_id)
+        if fd is not None:
+            return fd
         record = self._small.recorded(stem) if _is_small(object_id) else self._large.recorded(stem, object_id.size)
         if record is None:
             return None

@@ -42,6 +42,10 @@ class CompleteFiles:
             self._known.clear()
         self._known[object_id] = _Known(stem + layout.DATA, record)
 
+    def knows(self, object_id: ObjectId) -> bool | None:
+        """True if the object was complete when last seen; else None, as ``open``."""
+        return True if object_id in self._known else None
+
     def open(self, object_id: ObjectId) -> int | None:
         """A pinned, readable descriptor; None if nothing is known, or the file is not what it was."""
         opened = self.open_identified(object_id)

@@ -21,6 +21,9 @@ SMALL_OBJECT: Final = 1024 * 1024
 #: How data files are opened for reading.
 READ: Final = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
 
+#: Locks on a record file: bytes from here on stand for objects, byte 0 for the records themselves.
+FIRST_LOCK_BYTE: Final = 1 << 40
+
 DATA: Final = ".data"
 MAP: Final = ".map"
 TEMPORARY: Final = ".tmp"
@@ -70,12 +73,8 @@ class Layout:
             _real.makedirs(path, 0o700)
 
     def records(self, shard: str) -> str:
-        """The file with the records of the small objects of *shard*."""
+        """The file with the records of the small objects of *shard*; its bytes are locked for all of them."""
         return f"{self.objects}/{shard}/records"
-
-    def lock_file(self, shard: str) -> str:
-        """The file whose bytes are locked for the objects of *shard*."""
-        return f"{self.locks}/{shard}"
 
 
 def key_hash(object_id: ObjectId) -> str:
@@ -96,8 +95,8 @@ def digest_of(stem: str) -> str:
 
 
 def lock_byte(stem: str) -> int:
-    """The byte of the shard's lock file that stands for *stem* (two objects rarely share one, harmlessly)."""
-    return int(stem[-10:], 16)
+    """The byte of the shard's record file that stands for *stem* (two objects rarely share one, harmlessly)."""
+    return FIRST_LOCK_BYTE + int(stem[-10:], 16)
 
 
 def unlink(path: str) -> None:

@@ -3,9 +3,9 @@
 POSIX locks (``fcntl.lockf``) are no choice: they belong to the process, so that closing any
 descriptor of the file drops them, and the kernel sees deadlocks between threads that are none.
 
-Order of acquisition, over all files of this room: an object's byte of a shard's lock file, then
-block ranges of the object's map, then the record file. Nobody waits for one while holding a later
-one, and nobody waits for a second one of the same kind.
+Order of acquisition, over all files of this room: an object's byte of a shard's record file, then
+block ranges of the object's map, then the first byte of the record file. Nobody waits for one while
+holding a later one, and nobody waits for a second one of the same kind.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ import struct
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from vfsoverlay import _real
 
 #: The pinned byte of a data file lies far behind the end of any object, so that locks of user code never meet it.
 PIN_BYTE: Final = 1 << 60
+
+Outcome = TypeVar("Outcome")
 
 _FLOCK: Final = struct.Struct("hhqqi4x")
 _BUSY: Final = (errno.EAGAIN, errno.EACCES)
@@ -160,6 +162,10 @@ class Held:
         self.fd = fd
         """The description that owns the lock, open for reading and writing."""
 
+    def extend(self, start: int, deadline: float) -> bool:
+        """Take byte *start* of the same file as well, as ``acquire`` does; whether it was to be had in time."""
+        return _wait_for(lambda: self._locks.try_lock(self.fd, start, 1), deadline)
+
     def release(self) -> None:
         """Drop the lock; a second call does nothing."""
         fd, self.fd = self.fd, -1
@@ -193,18 +199,18 @@ def try_acquire(locks: Locks, path: str, start: int, length: int = 1) -> Held | 
             _real.close(fd)
 
 
-def acquire(
-    locks: Locks, path: str, start: int, deadline: float, *, unless: Callable[[], bool] = lambda: False
-) -> Held | None:
-    """Wait for byte *start* of *path* until *deadline* (``time.monotonic``), or until *unless* is true.
+def acquire(locks: Locks, path: str, start: int, deadline: float) -> Held | None:
+    """Wait for byte *start* of *path* until *deadline* (``time.monotonic``)."""
+    return _wait_for(lambda: try_acquire(locks, path, start), deadline)
 
-    Waits by asking again: a blocking lock could not be bounded without signals or threads.
-    """
+
+def _wait_for(attempt: Callable[[], Outcome], deadline: float) -> Outcome:
+    """Ask again until it works: a blocking lock could not be bounded without signals or threads."""
     pause = _PAUSE_FIRST
     while True:
-        held = try_acquire(locks, path, start)
-        if held is not None or unless() or time.monotonic() >= deadline:
-            return held
+        outcome = attempt()
+        if outcome or time.monotonic() >= deadline:
+            return outcome
         sleep(pause)
         pause = min(pause * 2, _PAUSE_MOST)
 

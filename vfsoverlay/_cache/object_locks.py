@@ -7,7 +7,7 @@ from vfsoverlay._cache.locks import Held, Locks, acquire, try_acquire
 
 
 class ObjectLocks:
-    """One byte of the shard's lock file for each version, so that a million objects need no million lock files."""
+    """One byte of the shard's record file for each version, so that a million objects need no million lock files."""
 
     __slots__ = ("_layout", "locks")
 
@@ -17,17 +17,18 @@ class ObjectLocks:
 
     def acquire(self, stem: str, deadline: float) -> Held | None:
         """Wait for the lock of *stem* until *deadline* (``time.monotonic``)."""
-        path = self._layout.lock_file(layout.shard_of(stem))
+        shard = layout.shard_of(stem)
+        path = self._layout.records(shard)
         try:
             return acquire(self.locks, path, layout.lock_byte(stem), deadline)
         except FileNotFoundError:
-            # Somebody deleted the cache underneath: start anew.
-            self._layout.prepare()
+            # The first object of its shard, or somebody deleted the cache underneath.
+            self._layout.ensure_shard(shard)
             return acquire(self.locks, path, layout.lock_byte(stem), deadline)
 
     def try_acquire(self, stem: str) -> Held | None:
         """The lock of *stem* if it is free; None as well if the cache is gone."""
         try:
-            return try_acquire(self.locks, self._layout.lock_file(layout.shard_of(stem)), layout.lock_byte(stem))
+            return try_acquire(self.locks, self._layout.records(layout.shard_of(stem)), layout.lock_byte(stem))
         except FileNotFoundError:
             return None

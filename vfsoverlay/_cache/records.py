@@ -14,11 +14,14 @@ from typing import Final, NamedTuple
 from zlib import crc32
 
 from vfsoverlay import _real
-from vfsoverlay._cache.locks import Held, Locks, acquire
+from vfsoverlay._cache.locks import Held, Locks, try_acquire
 from vfsoverlay._cache.read_range import write_all
 
 _ENTRY: Final = struct.Struct("<20sQqqI16s4xI")  # digest, size, mtime, ctime, crc of data, boot, crc of entry
 _BODY: Final = _ENTRY.size - 4
+
+#: The byte that stands for the records themselves.
+_RECORDS: Final = 0
 
 #: Files below this are not worth rewriting.
 _SMALL_FILE: Final = 64 * 1024
@@ -44,7 +47,7 @@ def pack(digest: bytes, record: Record) -> bytes:
     return body + struct.pack("<I", crc32(body))
 
 
-def find(content: bytes, digest: bytes) -> Record | None:
+def find(content: bytes | bytearray, digest: bytes) -> Record | None:
     """The newest sound record of *digest* in the *content* of a record file."""
     end = len(content)
     while (at := content.rfind(digest, 0, end)) >= 0:
@@ -64,41 +67,45 @@ def digests(content: bytes) -> list[bytes]:
 
 
 class RecordFile:
-    """The record file of one shard; changed only under its own lock (byte 0), read without."""
+    """The record file of one shard; changed only under the lock of its first byte, read without."""
 
-    __slots__ = ("_content", "_locks", "_path", "_stamp")
+    __slots__ = ("_locks", "_path", "_seen")
 
     def __init__(self, path: str, locks: Locks) -> None:
         self._path = path
         self._locks = locks
-        self._content = b""
-        self._stamp = (0, 0)
+        #: Inode and size of the file, and what it held then or later; one value, since threads share it.
+        self._seen = (0, 0), bytearray()
 
     def lookup(self, digest: str) -> Record | None:
         """The newest record of the object version *digest*, as the file says now."""
         try:
             found = _real.stat(self._path)
+            # Not the mtime: a file rewritten to its old size gives an old record at worst, which is compared anyway.
+            stamp = (found.st_ino, found.st_size)
+            seen = self._seen
+            if stamp != seen[0]:
+                self._seen = seen = stamp, _read_all(self._path)
         except OSError:
+            # Never made, or deleted underneath, at any moment.
             return None
-        # Not the mtime: a file rewritten to its old size gives an old record at worst, which is compared anyway.
-        stamp = (found.st_ino, found.st_size)
-        if stamp != self._stamp:
-            self._content = _read_all(self._path)
-            self._stamp = stamp
-        return find(self._content, bytes.fromhex(digest))
+        return find(seen[1], bytes.fromhex(digest))
 
-    def append(self, digest: str, record: Record) -> None:
-        """Add *record*; the newest one counts."""
+    def append(self, digest: str, record: Record, held: Held) -> None:
+        """Add *record*, the newest one counts; *held* is the lock of the object, on this very file."""
         entry = pack(bytes.fromhex(digest), record)
-        with _locked(self._locks, self._path) as held:
-            found = _real.fstat(held.fd)
-            # A torn last entry (killed writer, full disk) is overwritten, or all later ones were misaligned.
-            end = found.st_size - found.st_size % _ENTRY.size
-            write_all(held.fd, entry, end)
-            if self._stamp == (found.st_ino, end) or not end:
-                # A process that fills a shard need not read back what it wrote.
-                self._content += entry
-                self._stamp = (found.st_ino, end + len(entry))
+        if not held.extend(_RECORDS, time.monotonic() + _PATIENCE):
+            msg = "the record file is locked by a process that does not go on; end it, or choose another cache_dir"
+            raise OSError(errno.EDEADLK, msg, self._path)
+        found = _real.fstat(held.fd)
+        # A torn last entry (killed writer, full disk) is overwritten, or all later ones were misaligned.
+        end = found.st_size - found.st_size % _ENTRY.size
+        write_all(held.fd, entry, end)
+        stamp, content = self._seen if end else ((found.st_ino, 0), bytearray())
+        if stamp == (found.st_ino, end):
+            # A process that fills a shard need not read back what it wrote.
+            content += entry
+            self._seen = (found.st_ino, end + len(entry)), content
 
     def drop_dead(self, alive: Collection[str]) -> None:
         """Forget objects that are not in *alive* (digests), once that halves the file."""
@@ -109,7 +116,11 @@ class RecordFile:
         if size < max(_SMALL_FILE, 2 * len(alive) * _ENTRY.size):
             return
         wanted = {bytes.fromhex(digest) for digest in alive}
-        with _locked(self._locks, self._path) as held:
+        held = try_acquire(self._locks, self._path, _RECORDS)
+        if held is None:
+            # Next time, then: it can wait, and readers who wait for the evictor should not.
+            return
+        with held:
             content = _real.pread(held.fd, _real.fstat(held.fd).st_size, 0)
             newest = {digest: find(content, digest) for digest in digests(content) if digest in wanted}
             kept = b"".join(pack(digest, record) for digest, record in newest.items() if record)
@@ -118,14 +129,6 @@ class RecordFile:
             _real.ftruncate(held.fd, len(kept))
 
 
-def _locked(locks: Locks, path: str) -> Held:
-    held = acquire(locks, path, 0, time.monotonic() + _PATIENCE)
-    if held is None:
-        msg = "the record file is locked by a process that does not go on; end it, or choose another cache_dir"
-        raise OSError(errno.EDEADLK, msg, path)
-    return held
-
-
-def _read_all(path: str) -> bytes:
+def _read_all(path: str) -> bytearray:
     with _real.FileIO(path, "r") as file:
-        return file.readall()
+        return bytearray(file.readall())

@@ -13,26 +13,29 @@ class SingleFlight:
     waiter looks again, and leads if the work is still to be done.
     """
 
-    __slots__ = ("_condition", "_flying")
+    __slots__ = ("_flying", "_mutex")
 
     def __init__(self) -> None:
-        self._condition = threading.Condition(threading.Lock())
-        self._flying: set[str] = set()
+        self._mutex = threading.Lock()
+        #: A lock for each waiter of a key: a condition for all would wake the waiters of every other key as well.
+        self._flying: dict[str, list[threading.Lock]] = {}
 
     def join(self, key: str, deadline: float) -> bool:
         """True: the caller leads and must call ``leave``. False: another's flight ended, or *deadline* passed."""
-        with self._condition:
-            if key not in self._flying:
-                self._flying.add(key)
+        with self._mutex:
+            waiters = self._flying.get(key)
+            if waiters is None:
+                self._flying[key] = []
                 return True
-            while key in self._flying:
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._condition.wait(left):
-                    return False
-            return False
+            landed = threading.Lock()
+            landed.acquire()
+            waiters.append(landed)
+        landed.acquire(timeout=max(0.0, min(deadline - time.monotonic(), threading.TIMEOUT_MAX)))
+        return False
 
     def leave(self, key: str) -> None:
         """The leader is done, well or badly."""
-        with self._condition:
-            self._flying.discard(key)
-            self._condition.notify_all()
+        with self._mutex:
+            waiters = self._flying.pop(key)
+        for landed in waiters:
+            landed.release()

@@ -1,23 +1,26 @@
-"""Small objects: fetched whole into a temporary file, then renamed, so that half a file is never seen."""
+"""Small objects: fetched whole into their data file, and believed once a record says how the whole one looks."""
 
 from __future__ import annotations
 
-import errno
 import os
 import time
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 from zlib import crc32
 
 from vfsoverlay import _real
 from vfsoverlay._cache import layout
 from vfsoverlay._cache.budget import Budget
 from vfsoverlay._cache.complete_files import CompleteFiles
+from vfsoverlay._cache.locks import Held
 from vfsoverlay._cache.object_locks import ObjectLocks
 from vfsoverlay._cache.read_range import FULL, FileSink, ReadRange, check_length
 from vfsoverlay._cache.records import Record, RecordFile
 from vfsoverlay._cache.single_flight import SingleFlight
 from vfsoverlay._metrics import Purpose
 from vfsoverlay._model import ObjectId
+
+Outcome = TypeVar("Outcome")
 
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
 
@@ -57,83 +60,96 @@ class SmallObjects:
             OSError: What *read_range* raised, or what writing raised after everything evictable was evicted.
             DiskFull: The bounds of the cache do not allow it.
         """
+        fd = self._share(object_id, stem, read_range, purpose, self._complete.open)
+        return self.private(object_id, stem, read_range, purpose) if fd is None else fd
+
+    def fetch(self, object_id: ObjectId, stem: str, read_range: ReadRange, purpose: Purpose) -> None:
+        """As ``complete`` for somebody who will open it later."""
+        self._share(object_id, stem, read_range, purpose, self._complete.knows)
+
+    def _share(
+        self,
+        object_id: ObjectId,
+        stem: str,
+        read_range: ReadRange,
+        purpose: Purpose,
+        use: Callable[[ObjectId], Outcome | None],
+    ) -> Outcome | None:
+        """What *use* makes of the complete file, before an evictor can have it; None if others hold it too long."""
         deadline = time.monotonic() + self._seconds
         while not self._flights.join(stem, deadline):
-            fd = self._complete.open(object_id)
-            if fd is not None:
-                return fd
-            if time.monotonic() >= deadline:
-                return self.private(object_id, stem, read_range, purpose)
+            outcome = use(object_id)
+            if outcome is not None or time.monotonic() >= deadline:
+                return outcome
         try:
             held = self._object_locks.acquire(stem, deadline)
             if held is None:
-                return self.private(object_id, stem, read_range, purpose)
+                return None
             with held:
-                return self._complete_locked(object_id, stem, read_range, purpose)
+                record = self._found(stem, object_id.size, held)
+                if record is None:
+                    record = self._fetch(object_id, stem, read_range, purpose, held)
+                self._complete.remember(object_id, stem, record)
+                return use(object_id)
         finally:
             self._flights.leave(stem)
 
-    def _complete_locked(self, object_id: ObjectId, stem: str, read_range: ReadRange, purpose: Purpose) -> int:
-        record = None
-        if _real.exists(stem + layout.DATA):
-            # Another process was faster, or the file outlived its boot or its record.
-            record = self._sound(stem, object_id.size) or self._verified(stem, object_id.size)
-        if record is None:
-            record = self._fetch(object_id, stem, read_range, purpose)
-        self._complete.remember(object_id, stem, record)
-        fd = self._complete.open(object_id)
-        if fd is None:
-            msg = f"{object_id.key}: another program changed its file in {self._layout.directory}; try again"
-            raise OSError(errno.EIO, msg)
-        return fd
-
-    def _sound(self, stem: str, size: int) -> Record | None:
-        """The record of this boot if the file looks as it says."""
-        record = self.recorded(stem)
-        found = _real.lstat(stem + layout.DATA)
-        looks = (found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-        return record if record is not None and looks == (size, record.mtime_ns, record.ctime_ns) else None
-
-    def _verified(self, stem: str, size: int) -> Record | None:
-        """Read the file against the checksum of its record: renew the record if it is right, drop the file if not."""
+    def _found(self, stem: str, size: int, held: Held) -> Record | None:
+        """The record of the file if it is there and right: another process was faster, or it outlived its boot."""
+        try:
+            found = _real.lstat(stem + layout.DATA)
+        except FileNotFoundError:
+            return None
         record = self._record_file(stem).lookup(layout.digest_of(stem))
-        with _real.FileIO(stem + layout.DATA, "r") as file:
-            content = file.read(size + 1) or b""
-            if record is not None and len(content) == size and crc32(content) == record.checksum:
-                return self._record(stem, file.fileno(), record.checksum)
+        if record is not None and found.st_size == size:
+            if (found.st_mtime_ns, found.st_ctime_ns, self._boot) == (record.mtime_ns, record.ctime_ns, record.boot):
+                return record
+            if (renewed := self._verified(stem, record, held)) is not None:
+                return renewed
+        # Somebody was killed while making it, or it is damaged.
         layout.unlink(stem + layout.DATA)
         return None
 
-    def _fetch(self, object_id: ObjectId, stem: str, read_range: ReadRange, purpose: Purpose) -> Record:
+    def _verified(self, stem: str, record: Record, held: Held) -> Record | None:
+        """A new record if the file has the checksum of the old one."""
+        with _real.FileIO(stem + layout.DATA, "r") as file:
+            content = file.read(record.size + 1) or b""
+            if len(content) != record.size or crc32(content) != record.checksum:
+                return None
+            return self._record(stem, file.fileno(), record.checksum, held)
+
+    def _fetch(self, object_id: ObjectId, stem: str, read_range: ReadRange, purpose: Purpose, held: Held) -> Record:
         on_disk = -(-object_id.size // 4096) * 4096
         self._budget.reserve(on_disk)
         unwritten = on_disk
         try:
-            record = self._fetch_with_room(object_id, stem, read_range, purpose)
+            record = self._fetch_with_room(object_id, stem, read_range, purpose, held)
             unwritten = 0
             return record
         finally:
             self._budget.settle(on_disk, unwritten=unwritten)
 
-    def _fetch_with_room(self, object_id: ObjectId, stem: str, read_range: ReadRange, purpose: Purpose) -> Record:
+    def _fetch_with_room(
+        self, object_id: ObjectId, stem: str, read_range: ReadRange, purpose: Purpose, held: Held
+    ) -> Record:
         try:
-            return self._fetch_once(object_id, stem, read_range, purpose)
+            return self._fetch_once(object_id, stem, read_range, purpose, held)
         except OSError as error:
             if error.errno in FULL and self._budget.evict(object_id.size):
-                return self._fetch_once(object_id, stem, read_range, purpose)
+                return self._fetch_once(object_id, stem, read_range, purpose, held)
             raise
 
-    def _fetch_once(self, object_id: ObjectId, stem: str, read_range: ReadRange, purpose: Purpose) -> Record:
-        # One name for all tries: the lock allows one writer, and a killed one leaves no second file.
-        temporary = stem + layout.TEMPORARY
-        fd = self._create(temporary)
+    def _fetch_once(
+        self, object_id: ObjectId, stem: str, read_range: ReadRange, purpose: Purpose, held: Held
+    ) -> Record:
+        # Under its final name at once: nobody believes it before there is a record of the whole file.
+        path = stem + layout.DATA
+        fd = self._create(path)
         try:
             checksum = _fill(fd, object_id, read_range, purpose)
-            _real.rename(temporary, stem + layout.DATA)
-            # After the rename, which changes the ctime that the record holds.
-            return self._record(stem, fd, checksum)
+            return self._record(stem, fd, checksum, held)
         except BaseException:  # cleans up after Ctrl-C as well, and raises it again
-            layout.unlink(temporary)
+            layout.unlink(path)
             raise
         finally:
             _real.close(fd)
@@ -168,10 +184,10 @@ class SmallObjects:
         """In the child: the parent's threads are not here."""
         self._flights = SingleFlight()
 
-    def _record(self, stem: str, fd: int, checksum: int) -> Record:
+    def _record(self, stem: str, fd: int, checksum: int, held: Held) -> Record:
         found = _real.fstat(fd)
         record = Record(found.st_size, found.st_mtime_ns, found.st_ctime_ns, checksum, self._boot)
-        self._record_file(stem).append(layout.digest_of(stem), record)
+        self._record_file(stem).append(layout.digest_of(stem), record, held)
         return record
 
     def _record_file(self, stem: str) -> RecordFile:

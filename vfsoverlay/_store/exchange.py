@@ -96,7 +96,7 @@ class Exchange:
 def _ask(
     connection: http.client.HTTPConnection, target: str, headers: dict[str, str], remaining: Callable[[], float]
 ) -> _Response:
-    connection.sock.settimeout(min(READ_TIMEOUT, remaining()))
+    _limit(connection.sock, remaining())
     connection.putrequest("GET", target, skip_host=True, skip_accept_encoding=True)
     for name, value in headers.items():
         connection.putheader(name, value)
@@ -104,6 +104,13 @@ def _ask(
     patient = partial(_Response, remaining=remaining)
     connection.response_class = patient  # type: ignore[assignment]  # it is only ever called
     return cast("_Response", connection.getresponse())
+
+
+def _limit(sock: Any, seconds: float) -> None:
+    """Bound the next wait; mostly it is bounded already, and to say so again is a system call."""
+    seconds = min(READ_TIMEOUT, seconds)
+    if sock.gettimeout() != seconds:
+        sock.settimeout(seconds)
 
 
 class _Response(http.client.HTTPResponse):
@@ -128,7 +135,7 @@ class _Wire(RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(min(READ_TIMEOUT, self._remaining()))
+        _limit(self._sock, self._remaining())
         size = self._raw.readinto(buffer)
         self.ended = not size
         return size

@@ -212,15 +212,16 @@ class MountPoint:
 
     def open_complete(self, path: str, node: FileNode, *, purpose: Purpose = "read") -> int:
         """A readable descriptor of all bytes of the file, fetched first where they are missing."""
-        object_id = self.object_id(path, node)
-        fd = self.cache.open_complete(object_id)
-        if fd is not None:
-            if self._lookahead is not None and self._lookahead.active:
+        foreseen = self._lookahead is not None and self._lookahead.active
+        if foreseen:
+            self._foresee(path)
+
+        def on_miss() -> None:
+            self._refuse_archived(path, node)
+            if not foreseen:
                 self._foresee(path)
-            return fd
-        self._refuse_archived(path, node)
-        self._foresee(path)
-        return self.cache.complete(object_id, self._reader(path, node), purpose=purpose)
+
+        return self.cache.open(self.object_id(path, node), self._reader(path, node), on_miss, purpose=purpose)
 
     def fetch_in_order(self, files: Iterable[WantedFile], *, ahead: int) -> Iterator[WantedFile]:
         """Give *files* of this mount in order, each when it is complete on disk; fetches up to *ahead* of them."""

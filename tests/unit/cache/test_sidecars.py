@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vfsoverlay._cache.locks import OfdLocks
+from vfsoverlay._cache.layout import FIRST_LOCK_BYTE
+from vfsoverlay._cache.locks import OfdLocks, try_acquire
 from vfsoverlay._cache.presence_map import DOUBTED, MISSING, PRESENT, Header, PresenceMap
 from vfsoverlay._cache.records import Record, RecordFile, find, pack
 
@@ -58,7 +59,10 @@ def test_a_torn_record_does_not_hurt_later_ones(tmp_path: Path) -> None:
     record = Record(1, 2, 3, 4, b"b" * 16)
     path.write_bytes(pack(b"x" * 20, record)[:30])
     records = RecordFile(str(path), OfdLocks())
-    records.append("ab" * 20, record)
+    held = try_acquire(OfdLocks(), str(path), FIRST_LOCK_BYTE)
+    assert held is not None
+    with held:
+        records.append("ab" * 20, record, held)
     assert RecordFile(str(path), OfdLocks()).lookup("ab" * 20) == record == records.lookup("ab" * 20)
 
 
