@@ -65,7 +65,7 @@ def test_the_factory_mounts_until_the_end_of_the_test(run: Run) -> None:
 
         def test_later():
             assert vfsoverlay.mounts() == ()
-            assert not os.path.exists("/content")
+            assert not os.path.exists("/content/here")
         """)
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(["*on purpose*"])
