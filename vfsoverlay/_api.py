@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from vfsoverlay import _children
 from vfsoverlay._patch import shim
-from vfsoverlay._patch.dispatch import STATE, text_of
+from vfsoverlay._patch.dispatch import STATE, aside, text_of
 from vfsoverlay._spec import Mount
 from vfsoverlay._vfs import materialize
 from vfsoverlay._vfs.assemble import assemble
@@ -169,7 +169,7 @@ def _refuse_conflicts(specs: list[Mount], points: dict[str, MountPoint]) -> None
 
 
 def _make(spec: Mount, roots: Iterable[str], inheritance: Inheritance | None = None) -> MountPoint:
-    point = assemble(spec, roots, inheritance=inheritance)
+    point = assemble(spec, roots, inheritance=inheritance, aside=aside)
     if not point.is_local:
         point.release = _release
         point.changed = _tell_children
@@ -182,18 +182,20 @@ def _of_parent(spec: Mount, failed: Mapping[str, FailedMount]) -> Inheritance | 
     return point.inheritance if point is not None and point.inheritance.is_of(spec) else None
 
 
-def adopt(entries: Iterable[Mapping[str, Any]]) -> None:
+def adopt(entries: Iterable[Mapping[str, Any]], *, whole: bool = False) -> None:
     """Mount what the parent process has mounted, and unmount what was inherited before and is not among it.
 
     Args:
         entries: The values of ``$VFSOVERLAY_MOUNTS``, or what multiprocessing brought.
+        whole: Load now what fetching needs, rather than when something is to be fetched.
 
     Raises:
         OSError: An entry is no mount spec (EINVAL). A mount that cannot be made raises nothing here:
             paths below its mount point do, as long as they are touched.
     """
     try:
-        wanted = {item.spec.root_dir: item for item in map(Inheritance.from_entry, entries)}
+        items = map(Inheritance.from_entry, entries)
+        wanted = {item.spec.root_dir: item._replace(origin="") if whole else item for item in items}
     except (TypeError, ValueError, KeyError) as error:
         msg = f"what the environment says about mounts is wrong: {error}"
         raise OSError(errno.EINVAL, msg) from error

@@ -27,23 +27,24 @@ def start(marker: str) -> None:
 
 
 def watch(roots: list[str], build: Any) -> None:
-    """Install the slim shim for *roots*; if modules are to be imported from one, build at once."""
+    """Install the slim shim for *roots*; if modules are to be imported from one, build everything at once."""
     slim.install()
-    slim.WATCH.begin(roots, build)
+    slim.WATCH.begin(roots, lambda: build(whole=False))
     # An import that meets the mount first would have to import what builds it from within the import system.
     if any(map(slim.WATCH.concerns, sys.path)):
+        slim.WATCH.begin(roots, lambda: build(whole=True))
         slim.WATCH.wake()
 
 
 def receive(entries: list[dict[str, Any]]) -> None:
     """Take what multiprocessing brought from the parent; it is newer than the environment, and complete."""
     if "vfsoverlay._api" in sys.modules:
-        _adopt(entries)
+        _adopt(entries, whole=False)
     elif entries or slim.WATCH.on:
-        watch([entry["root_dir"] for entry in entries], lambda: _adopt(entries))
+        watch([entry["root_dir"] for entry in entries], lambda whole: _adopt(entries, whole=whole))
 
 
-def _build() -> None:
+def _build(*, whole: bool) -> None:
     import json
 
     text = os.environ.get(_MOUNTS, "[]")
@@ -54,10 +55,10 @@ def _build() -> None:
 
         msg = f"${_MOUNTS} is no JSON list of mounts: {error}"
         raise OSError(errno.EINVAL, msg) from error
-    _adopt(entries)
+    _adopt(entries, whole=whole)
 
 
-def _adopt(entries: list[dict[str, Any]]) -> None:
+def _adopt(entries: list[dict[str, Any]], *, whole: bool) -> None:
     try:
         from vfsoverlay import _api
     except ImportError as error:
@@ -66,7 +67,7 @@ def _adopt(entries: list[dict[str, Any]]) -> None:
         where = ", ".join(str(entry.get("source")) for entry in entries)
         msg = f"{where}: cannot be mounted in this process, since a library is missing here: {error}"
         raise OSError(errno.EIO, msg) from error
-    _api.adopt(entries)
+    _api.adopt(entries, whole=whole)
 
 
 def _roots_by_hand() -> list[str]:

@@ -145,7 +145,7 @@ def inheritance_of(point: MountPoint) -> Inheritance:
         return point.inheritance
     names = point.namespace
     snapshot = names.path if isinstance(names, Snapshot) else ""
-    return Inheritance(point.spec, snapshot, point.cache.directory)
+    return Inheritance(point.spec, snapshot, point.cache.directory, point.store.origin)
 
 
 def public_inheritance_of(point: MountPoint) -> Inheritance:

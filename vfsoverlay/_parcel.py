@@ -31,7 +31,7 @@ class Parcel(NamedTuple):
     @classmethod
     def pack(cls, point: MountPoint) -> Parcel:
         """*point* with its listing; without secrets, unless its spec says ``children="secrets"``."""
-        inheritance = _children.public_inheritance_of(point)._replace(snapshot="", cache_dir="")
+        inheritance = _children.public_inheritance_of(point)._replace(snapshot="", cache_dir="", origin="")
         names = point.namespace
         return cls(inheritance, _packed(names) if isinstance(names, Snapshot) else b"")
 

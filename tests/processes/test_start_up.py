@@ -12,6 +12,7 @@ from tests.processes.conftest import ROOT, run
 from tests.test_architecture import HEAVY
 from vfsoverlay._patch.patched_names import PATCHED_NAMES
 from vfsoverlay._patch.slim import SLIM_NAMES
+from vfsoverlay.testing import S3Server
 
 #: Each begins in a forked child in which nothing was touched yet; the last line must print "seen".
 TOUCHES = {
@@ -108,6 +109,27 @@ def test_an_untouched_child_loads_nothing_heavy(point: vfsoverlay.MountPoint) ->
         "vfsoverlay", "vfsoverlay._child", "vfsoverlay._patch", "vfsoverlay._patch.replacement",
         "vfsoverlay._patch.slim", "vfsoverlay._real",
     }  # fmt: skip
+
+
+def test_a_child_that_fetches_nothing_loads_no_client(point: vfsoverlay.MountPoint, server: S3Server) -> None:
+    """A child that reads what is cached loads neither botocore nor another client of stores; one that fetches does."""
+    Path(f"{ROOT}/day/1.txt").read_bytes()
+    code = "import os, sys; os.listdir({0!r}); open({0!r} + {1!r}).read(); print(sorted({2!r} & set(sys.modules)))"
+    clients = {"botocore", "fsspec", "s3fs", "http.client", "ssl", "asyncio"}
+    assert run(code.format(ROOT, "/day/1.txt", clients)).out == "[]"
+    assert "botocore" in run(code.format(ROOT, "/day/2.txt", clients)).out
+    assert server.requests.count("list") == 1
+
+
+def test_a_client_is_not_looked_for_in_the_mount(server: S3Server, tmp_path: Path) -> None:
+    """What a child loads in order to fetch comes from its own disk, whatever the mount on its path has by that name."""
+    server.put("data", "botocore/__init__.py", b"raise SystemExit('of the mount')")
+    server.put("data", "found.py", b"name = 'found'")
+    with vfsoverlay.mount("s3://data/", ROOT, **server.mount_options()):
+        later = run(f"import sys; sys.path.insert(0, {ROOT!r}); import found; print(found.name)")
+        path = f"{os.environ['PYTHONPATH']}{os.pathsep}{ROOT}"
+        at_once = run("import found; print(found.name)", env={**os.environ, "PYTHONPATH": path})
+    assert (later.out, at_once.out) == ("found", "found"), (later, at_once)
 
 
 LOOKS = """

@@ -27,6 +27,7 @@ from vfsoverlay._cache.lookahead import Lookahead
 from vfsoverlay._cache.object_file import WaitedTooLong
 from vfsoverlay._cache.object_locks import ObjectLocks
 from vfsoverlay._cache.read_range import FULL, ReadRange
+from vfsoverlay._cache.records import Record
 from vfsoverlay._cache.small_objects import SmallObjects
 from vfsoverlay._cache.warm import warm
 from vfsoverlay._metrics import Metrics, Purpose
@@ -114,8 +115,14 @@ class BlockCache:
         return fd
 
     def open_known(self, object_id: ObjectId) -> tuple[int, int, int] | None:
-        """As ``open_complete``, with the (st_dev, st_ino) behind the descriptor; only what this process knows."""
+        """As ``open_complete``, with the (st_dev, st_ino) behind the descriptor; of large objects, only known ones."""
         opened = self._known.open_identified(object_id)
+        if opened is None and _is_small(object_id):
+            stem = self.layout.stem(object_id)
+            record = self._small.recalled(stem)
+            if record is not None:
+                self._known.remember(object_id, stem, record)
+                opened = self._known.open_identified(object_id)
         if opened is not None:
             self._hit()
         return opened
@@ -210,7 +217,15 @@ class BlockCache:
         Raises:
             OSError: As ``complete`` raises it, when the item's turn comes.
         """
-        return warm(items, lambda item: self._fetch_ahead(*resolve(item), "warm"), self._fetcher.workers, ahead=ahead)
+
+        def fetching(item: Item) -> Callable[[], None] | None:
+            object_id, read_range = resolve(item)
+            stem = self.layout.stem(object_id)
+            if self._is_there(object_id, stem):
+                return None
+            return lambda: self._fetch_ahead(object_id, stem, read_range, "warm")
+
+        return warm(items, fetching, self._fetcher.workers, ahead=ahead)
 
     def lookahead(self, resolve: Callable[[Item], tuple[ObjectId, ReadRange]]) -> Lookahead[Item]:
         """Directory readahead over items whose objects *resolve* gives; large objects are skipped."""
@@ -220,19 +235,33 @@ class BlockCache:
             return object_id.size if _is_small(object_id) else -1
 
         def fetch(item: Item) -> None:
-            self._fetch_ahead(*resolve(item), "readahead")
+            object_id, read_range = resolve(item)
+            stem = self.layout.stem(object_id)
+            if not self._is_there(object_id, stem):
+                self._fetch_ahead(object_id, stem, read_range, "readahead")
 
         return Lookahead(fetch, size=size, workers=self._fetcher.workers, metrics=self._metrics)
 
-    def _fetch_ahead(self, object_id: ObjectId, read_range: ReadRange, purpose: Purpose) -> None:
+    def _is_there(self, object_id: ObjectId, stem: str) -> bool:
+        """Whether the object is complete on disk; a failure of the disk is met again by who fetches it."""
+        try:
+            if self._known.holds(object_id):
+                return True
+            record = self._recorded(object_id, stem)
+            if record is None:
+                return False
+            self._known.remember(object_id, stem, record)
+            return self._known.holds(object_id)
+        except OSError:
+            return False
+
+    def _fetch_ahead(self, object_id: ObjectId, stem: str, read_range: ReadRange, purpose: Purpose) -> None:
         begun = time.monotonic()
-        stem = self.layout.stem(object_id)
-        fd = self._look(object_id, stem)
-        if fd is None and _is_small(object_id):
+        if _is_small(object_id):
             with self._missing(object_id):
                 self._small.fetch(object_id, stem, read_range, purpose)
         else:
-            _real.close(self._fetch(object_id, stem, read_range, purpose) if fd is None else fd)
+            _real.close(self._fetch(object_id, stem, read_range, purpose))
         self._fetcher.observe(object_id.size, time.monotonic() - begun)
 
     def evict(self, wanted: int) -> int:
@@ -292,11 +321,14 @@ class BlockCache:
         finally:
             self._metrics.add("seconds.waited", time.monotonic() - begun)
 
+    def _recorded(self, object_id: ObjectId, stem: str) -> Record | None:
+        return self._small.recorded(stem) if _is_small(object_id) else self._large.recorded(stem, object_id.size)
+
     def _look(self, object_id: ObjectId, stem: str) -> int | None:
         fd = self._known.open(object_id)
         if fd is not None:
             return fd
-        record = self._small.recorded(stem) if _is_small(object_id) else self._large.recorded(stem, object_id.size)
+        record = self._recorded(object_id, stem)
         if record is None:
             return None
         self._known.remember(object_id, stem, record)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from vfsoverlay import _real
 from vfsoverlay._cache import layout
 from vfsoverlay._cache.locks import Locks
 from vfsoverlay._cache.records import Record
 from vfsoverlay._model import ObjectId
+
+if TYPE_CHECKING:
+    import os
 
 #: How many objects a process remembers; forgetting one costs a look at its record.
 _MOST: Final = 65_536
@@ -25,6 +28,10 @@ class _Known:
         self.mtime_ns = record.mtime_ns
         self.ctime_ns = record.ctime_ns
         self.used = True
+
+    def matches(self, found: os.stat_result) -> bool:
+        """Whether a file that looks like *found* is still that one."""
+        return found.st_ctime_ns == self.ctime_ns and found.st_mtime_ns == self.mtime_ns and found.st_size == self.size
 
 
 class CompleteFiles:
@@ -69,12 +76,24 @@ class CompleteFiles:
         except OSError:
             _real.close(fd)
             raise
-        if found.st_ctime_ns == known.ctime_ns and found.st_mtime_ns == known.mtime_ns and found.st_size == known.size:
+        if known.matches(found):
             known.used = True
             return fd, found.st_dev, found.st_ino
         _real.close(fd)
         self._known.pop(object_id, None)
         return None
+
+    def holds(self, object_id: ObjectId) -> bool:
+        """Whether the object is known to be complete and its file looks as it did; opens nothing."""
+        known = self._known.get(object_id)
+        if known is None:
+            return False
+        try:
+            found = _real.lstat(known.path)
+        except OSError:
+            self._known.pop(object_id, None)
+            return False
+        return known.matches(found)
 
     def take_used(self) -> list[str]:
         """Digests of what was opened since the last call."""

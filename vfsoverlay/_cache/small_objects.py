@@ -50,7 +50,13 @@ class SmallObjects:
 
     def recorded(self, stem: str) -> Record | None:
         """The record of *stem* if it is sound and of this boot."""
-        record = self._record_file(stem).lookup(layout.digest_of(stem))
+        return self._of_this_boot(self._record_file(stem).lookup(layout.digest_of(stem)))
+
+    def recalled(self, stem: str) -> Record | None:
+        """As ``recorded``, from what was read before where that has it; a newer record may follow by now."""
+        return self._of_this_boot(self._record_file(stem).recall(layout.digest_of(stem)))
+
+    def _of_this_boot(self, record: Record | None) -> Record | None:
         return record if record is not None and record.boot == self._boot else None
 
     def complete(self, object_id: ObjectId, stem: str, read_range: ReadRange, purpose: Purpose) -> int:

@@ -17,7 +17,7 @@ class _Job(Generic[Item]):
 
     __slots__ = ("_fetch", "_mutex", "done", "error", "item", "taken")
 
-    def __init__(self, item: Item, fetch: Callable[[Item], object]) -> None:
+    def __init__(self, item: Item, fetch: Callable[[], object]) -> None:
         self.item = item
         self._fetch = fetch
         self._mutex = threading.Lock()
@@ -32,7 +32,7 @@ class _Job(Generic[Item]):
                 return
             self.taken = True
         try:
-            self._fetch(self.item)
+            self._fetch()
         except BaseException as error:  # noqa: BLE001 - raised again in the consumer's thread, whatever it is
             self.error = error
         finally:
@@ -47,32 +47,50 @@ class _Job(Generic[Item]):
         return self.item
 
 
+class _There(Generic[Item]):
+    """An item that needs no fetching: without a lock and a thread, so that warming costs a second epoch little."""
+
+    __slots__ = ("item",)
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+
+    def finish(self) -> Item:
+        """The item."""
+        return self.item
+
+
 def warm(
-    items: Iterable[Item], fetch: Callable[[Item], object], workers: Workers, *, ahead: int = 64
+    items: Iterable[Item], fetching: Callable[[Item], Callable[[], object] | None], workers: Workers, *, ahead: int = 64
 ) -> Iterator[Item]:
     """Give each of *items*, in order, as soon as it was fetched.
 
     Args:
         items: Consumed lazily, at most *ahead* before the one that is given next.
-        fetch: Brings one item into the cache.
+        fetching: What brings an item into the cache; None: it is there. Does not raise.
         workers: The threads; items that find none free are fetched by the caller when their turn comes.
         ahead: How many items may be on their way or waiting.
 
     Raises:
-        Exception: What *fetch* raised for an item, when that item's turn comes; the iterator ends.
+        Exception: What fetching an item raised, when that item's turn comes; the iterator ends.
     """
-    jobs: deque[_Job[Item]] = deque()
+    jobs: deque[_Job[Item] | _There[Item]] = deque()
     source = iter(items)
     waiting: deque[_Job[Item]] = deque()
     try:
         while True:
             while len(jobs) < ahead:
                 try:
-                    job = _Job(next(source), fetch)
+                    item = next(source)
                 except StopIteration:
                     break
-                jobs.append(job)
-                waiting.append(job)
+                fetch = fetching(item)
+                if fetch is None:
+                    jobs.append(_There(item))
+                else:
+                    job = _Job(item, fetch)
+                    jobs.append(job)
+                    waiting.append(job)
             while waiting and (waiting[0].taken or workers.try_start(waiting[0].run)):
                 waiting.popleft()
             if not jobs:

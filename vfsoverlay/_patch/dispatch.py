@@ -202,6 +202,15 @@ def answer(call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         INSIDE.active = False
 
 
+def aside(call: Callable[[], Any]) -> Any:
+    """As ``answer``, from wherever it is called: also by a thread of ours, and within an answer."""
+    before, INSIDE.active = INSIDE.active, True
+    try:
+        return call()
+    finally:
+        INSIDE.active = before
+
+
 def reach(
     call: Callable[[Any], Any],
     path: Any,

@@ -7,6 +7,7 @@ from typing import Any
 
 from vfsoverlay._metrics import Metrics
 from vfsoverlay._model import Prefix
+from vfsoverlay._store.deferred_store import DeferredStore
 from vfsoverlay._store.protocol import ObjectStore
 from vfsoverlay._store.uri import S3_PROTOCOLS, Source, parse_source
 
@@ -32,6 +33,22 @@ def open_store(source: str, option: OptionOf, metrics: Metrics) -> tuple[ObjectS
     if option("transport") == "s3fs":
         return _s3fs_store(parsed, option, metrics), parsed.prefix
     return _s3_store(parsed, option, metrics), parsed.prefix
+
+
+def defer_store(
+    source: str, option: OptionOf, metrics: Metrics, origin: str, aside: Callable[[Callable[[], Any]], Any]
+) -> tuple[ObjectStore, Prefix]:
+    """As ``open_store``, for a store that another process has made with this *origin*: made when it is first asked.
+
+    By then the mount is visible. *aside* runs what must not see it, since the libraries that a store
+    loads could be files of this very mount.
+    """
+
+    def make() -> ObjectStore:
+        store: ObjectStore = aside(lambda: open_store(source, option, metrics)[0])
+        return store
+
+    return DeferredStore(origin, make), parse_source(source).prefix
 
 
 # The modules below load botocore or fsspec, which only a mount of their kind should pay for.

@@ -7,13 +7,13 @@ import logging
 import os
 import stat
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vfsoverlay import _real
 from vfsoverlay._cache.block_cache import BlockCache
 from vfsoverlay._metrics import Metrics
 from vfsoverlay._options import parse_size
-from vfsoverlay._store.factory import open_store
+from vfsoverlay._store.factory import defer_store, open_store
 from vfsoverlay._store.offline_store import OfflineStore
 from vfsoverlay._vfs import cache_directory
 from vfsoverlay._vfs.inheritance import Inheritance
@@ -24,9 +24,11 @@ from vfsoverlay._vfs.offline import is_offline
 from vfsoverlay._vfs.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from vfsoverlay._model import Prefix
     from vfsoverlay._spec import Mount
+    from vfsoverlay._store.protocol import ObjectStore
     from vfsoverlay._vfs.progress import Wish
 
 _LOGGER = logging.getLogger("vfsoverlay")
@@ -35,7 +37,11 @@ _SIZE_VARIABLE = "VFSOVERLAY_CACHE_SIZE"
 
 
 def assemble(
-    spec: Mount, roots: Iterable[str], progress: Wish = None, inheritance: Inheritance | None = None
+    spec: Mount,
+    roots: Iterable[str],
+    progress: Wish = None,
+    inheritance: Inheritance | None = None,
+    aside: Callable[[Callable[[], Any]], Any] = lambda call: call(),
 ) -> MountPoint:
     """Make the mount that *spec* describes, not yet visible.
 
@@ -44,6 +50,7 @@ def assemble(
         roots: All mount points in force and to be, this one included: the cache may not lie below one.
         progress: Who hears how far the listing is.
         inheritance: What the parent process, which has this mount, told about it.
+        aside: Runs what must not see the mounts, such as the making of the store once they are visible.
 
     Raises:
         ValueError: The protocol of the source is unknown.
@@ -58,7 +65,7 @@ def assemble(
     inherited = inheritance or Inheritance(spec)
     metrics = Metrics()
     with ExitStack() as stack:
-        store, prefix = open_store(spec.source, spec.option, metrics)
+        store, prefix = _store(spec, metrics, inherited, aside)
         stack.callback(store.close)
         if is_offline(spec):
             store = OfflineStore(store, spec.source, prefix)
@@ -81,6 +88,15 @@ def assemble(
         point = MountPoint(spec, store, prefix, names, cache, metrics, cache_directory.shadow_directory(directory))
         stack.pop_all()
     return point
+
+
+def _store(
+    spec: Mount, metrics: Metrics, inherited: Inheritance, aside: Callable[[Callable[[], Any]], Any]
+) -> tuple[ObjectStore, Prefix]:
+    """The store; not yet made where a parent has made it before and has listed the names."""
+    if inherited.snapshot and inherited.origin:
+        return defer_store(spec.source, spec.option, metrics, inherited.origin, aside)
+    return open_store(spec.source, spec.option, metrics)
 
 
 def check_place(root_dir: str) -> bool:

@@ -19,13 +19,16 @@ class Inheritance(NamedTuple):
     """File of the parent's listing; empty: list again."""
     cache_dir: str = ""
     """Directory of the parent's cache; empty: as the spec says."""
+    origin: str = ""
+    """What the parent's store says of itself, which the listing and all cached bytes hang on; empty: ask the store."""
     withheld: tuple[str, ...] = ()
     """Options that were left out, because they are secret and the way here is not."""
 
     def to_entry(self) -> dict[str, Any]:
         """This as JSON types (or what the options hold)."""
-        more = {"snapshot": self.snapshot, "cache_dir": self.cache_dir, "withheld": list(self.withheld)}
-        return {**self.spec.to_dict(), _INHERITED: more}
+        more = self._asdict()
+        del more["spec"]
+        return {**self.spec.to_dict(), _INHERITED: {**more, "withheld": list(self.withheld)}}
 
     @classmethod
     def from_entry(cls, entry: Mapping[str, Any]) -> Inheritance:

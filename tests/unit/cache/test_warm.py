@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from tests.cache_source import Source
-from vfsoverlay._cache.block_cache import BlockCache
+from vfsoverlay._cache.block_cache import BlockCache, ReadRange
 from vfsoverlay._cache.warm import warm
 from vfsoverlay._cache.workers import Workers
+from vfsoverlay._model import ObjectId
 
 
 def test_items_come_in_order_and_are_there(cache: BlockCache, source: Source) -> None:
@@ -36,7 +38,7 @@ def test_items_are_consumed_lazily() -> None:
             taken.append(number)
             yield number
 
-    items = warm(endless(), lambda item: item, Workers(lambda: 4), ahead=10)
+    items = warm(endless(), lambda item: lambda: item, Workers(lambda: 4), ahead=10)
     for _ in range(5):
         next(items)
     assert len(taken) <= 15
@@ -50,7 +52,7 @@ def test_failures_are_raised_at_their_turn(limit: int) -> None:
         if item == 3:
             raise PermissionError(item)
 
-    items = warm(range(10), fetch, Workers(lambda: limit))
+    items = warm(range(10), lambda item: partial(fetch, item), Workers(lambda: limit))
     assert [next(items) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(PermissionError):
         next(items)
@@ -60,7 +62,7 @@ def test_failures_are_raised_at_their_turn(limit: int) -> None:
 def test_without_threads_the_caller_fetches() -> None:
     """Where no thread can be had, every item is fetched by the consumer itself."""
     threads = []
-    items = warm(range(5), lambda item: threads.append(threading.get_ident()), Workers(lambda: 0))
+    items = warm(range(5), lambda _: lambda: threads.append(threading.get_ident()), Workers(lambda: 0))
     assert list(items) == list(range(5))
     assert set(threads) == {threading.get_ident()}
 
@@ -68,7 +70,31 @@ def test_without_threads_the_caller_fetches() -> None:
 def test_leaving_early_begins_nothing_more() -> None:
     """A consumer who stops leaves no item to be fetched that had not begun."""
     fetched: list[int] = []
-    items = warm(range(100), fetched.append, Workers(lambda: 0), ahead=50)
+    items = warm(range(100), lambda item: partial(fetched.append, item), Workers(lambda: 0), ahead=50)
     next(items)
     del items
     assert fetched == [0]
+
+
+def test_what_is_there_costs_no_thread(cache: BlockCache, source: Source) -> None:
+    """Items that are complete on disk are given without a thread, a lock file or a request."""
+    oids = [source.object(f"key-{number}", size) for number, size in enumerate((0, 1000, 3 * 1024**2))]
+
+    def resolve(oid: ObjectId) -> tuple[ObjectId, ReadRange]:
+        return oid, source.reader(oid)
+
+    assert list(cache.warm(oids, resolve)) == oids
+    fetched, threads = list(source.ranges), set(threading.enumerate())
+    again = BlockCache(cache.directory, cache_size=1 << 30, min_free=0)
+    assert list(again.warm(oids, resolve)) == oids
+    assert source.ranges == fetched
+    assert set(threading.enumerate()) <= threads
+
+
+def test_what_is_no_longer_there_is_fetched_again(cache: BlockCache, source: Source) -> None:
+    """An item that was evicted since it was last seen is fetched again."""
+    oid = source.object("key", 1000)
+    for _ in range(2):
+        assert list(cache.warm([oid], lambda oid: (oid, source.reader(oid)))) == [oid]
+        cache.clear()
+    assert source.purposes["warm"] == 2
