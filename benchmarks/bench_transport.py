@@ -1,4 +1,4 @@
-"""CPU and time of ranges, small objects and listings: vfsoverlay's S3 store beside boto3, s3fs and obstore.
+"""CPU and time of ranges, small objects and listings: vfsoverlay's S3 store beside boto3, s3fs, obstore and awscrt.
 
     python benchmarks/bench_transport.py                       # against the test server, in a process of its own
     python benchmarks/bench_transport.py --endpoint URL --bucket NAME --prefix bench/
@@ -50,6 +50,7 @@ class Peer:
     """One way to read from S3; ``read`` returns or writes the bytes of a range, ``pages`` counts the keys listed."""
 
     package = ""
+    cases = CASES
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -188,11 +189,48 @@ class Obstore(Peer):
         return sum(len(page) for page in obstore.list(self.store, prefix, chunk_size=1000))
 
 
+class AWSCRT(Peer):
+    """The S3 client of awscrt (C), waited for from threads; it has no listing."""
+
+    package = "awscrt"
+    cases = ("ranges", "small")
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        from awscrt import auth, io, s3
+
+        # Its own defaults for a machine of this size: the client finds the number of connections by itself.
+        bootstrap = io.ClientBootstrap(io.EventLoopGroup(), io.DefaultHostResolver(io.EventLoopGroup()))
+        provider = auth.AwsCredentialsProvider.new_static(target.key, target.secret)
+        signing = s3.create_default_s3_signing_config(region=target.region, credential_provider=provider)
+        tls = s3.S3RequestTlsMode.ENABLED if target.endpoint.startswith("https") else s3.S3RequestTlsMode.DISABLED
+        self.client = s3.S3Client(bootstrap=bootstrap, region=target.region, tls_mode=tls, signing_config=signing)
+        self.host = target.endpoint.partition("://")[2]
+
+    def read(self, key: str, start: int, stop: int, fd: int) -> None:
+        """See ``Peer``."""
+        from awscrt import http, s3
+
+        position = start
+
+        def write(chunk: bytes, offset: int, **_: Any) -> None:  # noqa: ARG001 - pieces come in order
+            nonlocal position
+            position += os.pwrite(fd, chunk, position)
+
+        headers = http.HttpHeaders([("host", self.host), ("range", f"bytes={start}-{stop - 1}")])
+        request = http.HttpRequest("GET", f"/{self.target.bucket}/{key}", headers)
+        self.client.make_request(
+            type=s3.S3RequestType.GET_OBJECT, request=request, on_body=write
+        ).finished_future.result()
+        assert position == stop
+
+
 PEERS: dict[str, type[Peer]] = {
     "vfsoverlay": VFSOverlay,
     "s3fs": S3fs,
     "boto3": Boto3,
     "obstore": Obstore,
+    "awscrt": AWSCRT,
 }
 
 
@@ -260,6 +298,9 @@ def _serve(pipe: Any, size: int, small: int, keys: int) -> None:
 
 def child(arguments: argparse.Namespace) -> None:
     """Measure one peer in this process and print the figures as JSON."""
+    if arguments.child != "awscrt":
+        # botocore signs by it where it is installed, which takes longer: nobody is to be slowed by a peer's package.
+        sys.modules["awscrt"] = None  # type: ignore[assignment]
     target = Target(json.loads(os.environ["BENCH_TARGET"]))
     figures = measure(PEERS[arguments.child](target), arguments.case, arguments.amount, arguments.threads)
     print(json.dumps(figures))
@@ -332,9 +373,10 @@ def compare(arguments: argparse.Namespace, peers: list[str], target: dict[str, A
     """Measure and report each case."""
     amounts = {"ranges": (arguments.size * MIB, 8), "small": (arguments.small, 16), "list": (arguments.keys, 1)}
     for case in arguments.cases:
-        figures: dict[str, list[dict[str, float]]] = {name: [] for name in peers}
+        able = [name for name in peers if case in PEERS[name].cases]
+        figures: dict[str, list[dict[str, float]]] = {name: [] for name in able}
         for _ in range(arguments.runs):
-            for name in peers:
+            for name in able:
                 figures[name].append(run_child(name, case, *amounts[case], target))
         report(case, figures)
 

@@ -118,7 +118,7 @@ class S3Client:
         if keys is not None:
             if self.session.settings.requester_pays:
                 s3["x-amz-request-payer"] = "requester"
-            s3 = self.session.signed(endpoint.url + target, s3)
+            s3 = self.session.signed(endpoint.url + target, s3, keys)
         return target, {**s3, **plain}
 
     def _connections_to(self, url: str) -> Connections:

@@ -20,6 +20,7 @@ from botocore.loaders import create_loader
 from vfsoverlay._store.errno_map import Failure
 from vfsoverlay._store.kinds import Kind
 from vfsoverlay._store.s3_settings import Keys, S3Settings
+from vfsoverlay._store.signer import SIGNED_BY_SIGNER, GetRequest, Signer
 
 #: Seconds to look for an instance metadata service. On EC2 it answers within a millisecond; elsewhere the address may
 #: swallow packets, and botocore would wait for seconds.
@@ -61,9 +62,15 @@ class Signing(NamedTuple):
     client: Any
     """What all of it belongs to: without the client, its signer is of no use."""
     new_auth: Callable[[], Any]
-    """Makes a signer of the credentials as they are now."""
+    """Makes botocore's signer of the credentials as they are now."""
+    how: dict[str, Any]
+    """Signature version, region and service, by the names that botocore gives these arguments."""
     context: dict[str, Any]
     """What the signer must know of a request."""
+
+    def by_signer(self) -> bool:
+        """Whether it is the one that ``Signer`` gives; sessions and SigV4a are left to botocore."""
+        return bool(self.how["signature_version"] == SIGNED_BY_SIGNER)
 
 
 class S3Session:
@@ -82,6 +89,7 @@ class S3Session:
         self._region = settings.region
         self._endpoint: Endpoint | None = None
         self._signing: Signing | None = None
+        self._signer: Signer | None = None
         self._credentials: Any = None
         self._looked_for_credentials = False
         self._lock = threading.RLock()
@@ -105,17 +113,29 @@ class S3Session:
                 self._region, self._endpoint = region, None
         return True
 
-    def signed(self, url: str, headers: dict[str, str]) -> dict[str, str]:
-        """*headers* of a GET of *url*, with those that sign it; never called where ``keys`` are None."""
+    def signed(self, url: str, headers: dict[str, str], keys: Keys) -> dict[str, str]:
+        """*headers* of a GET of *url*, with those that sign it by *keys*, which ``keys()`` gave."""
         with self._lock:
             if self._signing is None:
                 self._signing = self._resolve()[1]
             signing = self._signing
-        request = AWSRequest("GET", url, headers=headers)
-        request.context = dict(signing.context)
+        context = dict(signing.context)
         with _told_as_failures():
-            signing.new_auth().add_auth(request)
-        return dict(request.headers.items())
+            if signing.by_signer():
+                request = GetRequest(url, dict(headers), context)
+                self._signer_of(keys, signing).add_auth(request)
+                return request.headers
+            foreign = AWSRequest("GET", url, headers=headers)
+            foreign.context = context
+            signing.new_auth().add_auth(foreign)
+        return dict(foreign.headers.items())
+
+    def _signer_of(self, keys: Keys, signing: Signing) -> Signer:
+        signer = self._signer
+        service, region = signing.how["signing_name"], signing.how["region_name"]
+        if signer is None or not signer.signs_for(keys, service, region):
+            signer = self._signer = Signer(keys, service, region)
+        return signer
 
     def _resolve(self) -> tuple[Endpoint, Signing]:
         """A listing as botocore would send it, caught before it is signed: it shows host, style, region and signer.
@@ -128,11 +148,11 @@ class S3Session:
             try:
                 client.list_objects_v2(Bucket=self.bucket)
             except _Caught as caught:
-                request, new_auth, region = caught.args
+                request, new_auth, how = caught.args
         client.meta.events.unregister(_BEFORE_SIGN, _catch)
         url = urlsplit(request.url)
-        endpoint = Endpoint(f"{url.scheme}://{url.netloc}", f"{url.path.rstrip('/')}/", region)
-        return endpoint, Signing(client, new_auth, request.context)
+        endpoint = Endpoint(f"{url.scheme}://{url.netloc}", f"{url.path.rstrip('/')}/", how["region_name"])
+        return endpoint, Signing(client, new_auth, how, request.context)
 
     def _make_client(self) -> Any:
         settings = self.settings
@@ -268,7 +288,7 @@ def _catch(
     for name, argument in _SIGNING_ARGUMENTS.items():
         if name in told and (name != "cache_key" or "identity_cache" in told):
             how[argument] = told[name]
-    raise _Caught(request, partial(request_signer.get_auth_instance, **how), how["region_name"])
+    raise _Caught(request, partial(request_signer.get_auth_instance, **how), how)
 
 
 @contextmanager

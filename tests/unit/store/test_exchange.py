@@ -87,7 +87,7 @@ def client() -> Iterator[Callable[..., Client]]:
 PLAIN = b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: "e"\r\n\r\nhello'
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3;x=y\r\nhel\r\n2\r\nlo\r\n0\r\nTrailer: 1\r\n\r\n"
 UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\nhello"
-INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n" + PLAIN
+INTERIM = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + PLAIN
 VERSION_0 = PLAIN.replace(b"HTTP/1.1", b"HTTP/1.0")
 CLOSING = PLAIN.replace(b"ETag", b"Connection: close\r\nETag")
 
@@ -139,16 +139,16 @@ def test_request_is_as_it_was_composed(client: Callable[..., Client]) -> None:
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n", Kind.NETWORK),
         (b"SSH-2.0-OpenSSH\r\n\r\n", Kind.MALFORMED),
         (b"HTTP/2 200 OK\r\n\r\n", Kind.MALFORMED),
-        (b"HTTP/1.1 103 Early Hints\r\n\r\n" + PLAIN, Kind.MALFORMED),
+        (b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n" + PLAIN, Kind.MALFORMED),
         (b"HTTP/1.1 200 OK\r\nno colon\r\nContent-Length: 0\r\n\r\n", Kind.MALFORMED),
         (b"HTTP/1.1 200 OK\r\n folded: 1\r\n\r\n", Kind.MALFORMED),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", Kind.MALFORMED),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", Kind.MALFORMED),
         (b"HTTP/1.1 200 OK\r\n" + b"x" * 300_000, Kind.MALFORMED),
-        (b"HTTP/1.1 200 OK\r\n" + b"x: 1\r\n" * 200 + b"\r\n", Kind.MALFORMED),
+        (b"HTTP/1.1 200 OK\r\n" + b"x: 1\r\n" * 20_000 + b"\r\n", Kind.MALFORMED),
         (PLAIN[:-1], Kind.NETWORK),
         (CHUNKED[:-20], Kind.NETWORK),
-        (CHUNKED.replace(b"2\r\nlo", b"zz\r\nlo"), Kind.NETWORK),
+        (CHUNKED.replace(b"2\r\nlo", b"zz\r\nlo"), Kind.MALFORMED),
     ],
 )
 def test_answer_that_cannot_be_trusted(client: Callable[..., Client], raw: bytes, kind: Kind) -> None:
@@ -190,6 +190,19 @@ def test_connection_with_bytes_left_is_not_kept(client: Callable[..., Client]) -
         assert answer.readinto(memoryview(bytearray(3))) == 3
     with one.ask() as answer:
         assert answer.read() == b"hello"
+    assert len(one.server.connections) == 2
+
+
+@pytest.mark.parametrize("more", [PLAIN, b"\x00"], ids=["another answer", "anything else"])
+@pytest.mark.parametrize("raw", [PLAIN, CHUNKED], ids=["plain", "chunked"])
+def test_connection_with_bytes_behind_an_answer_is_not_kept(
+    client: Callable[..., Client], raw: bytes, more: bytes
+) -> None:
+    """An answer that is followed by more is right, and costs its connection: the next one on it would not be ours."""
+    one = client(raw + more, closes=False)
+    for _ in range(2):
+        with one.ask() as answer:
+            assert answer.read() == b"hello"
     assert len(one.server.connections) == 2
 
 

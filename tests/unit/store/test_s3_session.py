@@ -237,18 +237,24 @@ def test_addressing(bucket: str, settings: dict[str, Any], url: str, path: str, 
     assert endpoint == (url, path, region)
 
 
+def _signed(one: S3Session) -> dict[str, str]:
+    keys = one.keys()
+    assert keys is not None
+    return one.signed("http://127.0.0.1:9/bucket/key", {"host": "127.0.0.1:9"}, keys)
+
+
 def test_signature_follows_the_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each signature is made with the credentials of that moment, and carries the token they have."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret")
     one = session(endpoint_url="http://127.0.0.1:9")
-    headers = one.signed("http://127.0.0.1:9/bucket/key", {"host": "127.0.0.1:9"})
+    headers = _signed(one)
     assert headers["Authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKID/")
     assert "X-Amz-Security-Token" not in headers
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "OTHER")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "tok")
     assert one.look_again(one.keys())
-    headers = one.signed("http://127.0.0.1:9/bucket/key", {"host": "127.0.0.1:9"})
+    headers = _signed(one)
     assert headers["Authorization"].startswith("AWS4-HMAC-SHA256 Credential=OTHER/")
     assert headers["X-Amz-Security-Token"] == "tok"
 
