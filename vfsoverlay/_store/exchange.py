@@ -68,7 +68,7 @@ class Exchange:
                 return 0
             if self._left is not None:
                 return self._receive_into(buffer[: self._left])
-            if not self._receive_parsed("the body broke off") and answer.complete:
+            if not self._receive_parsed("the body broke off"):
                 return 0
         piece = answer.body[0]
         size = min(len(piece), len(buffer))
