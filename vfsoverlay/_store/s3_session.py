@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import botocore.session
+from botocore.auth import AUTH_TYPE_MAPS
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
@@ -18,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from botocore.loaders import create_loader
 
 from vfsoverlay._store.errno_map import Failure
-from vfsoverlay._store.kinds import Kind
+from vfsoverlay._store.kinds import Kind, kind_of
 from vfsoverlay._store.s3_settings import Keys, S3Settings
 from vfsoverlay._store.signer import SIGNED_BY_SIGNER, GetRequest, Signer
 
@@ -27,8 +28,16 @@ from vfsoverlay._store.signer import SIGNED_BY_SIGNER, GetRequest, Signer
 _METADATA_PROBE: Final = 0.25
 _METADATA_ADDRESS: Final = "http://169.254.169.254/"
 _INSTANCE_ROLE: Final = "iam-role"
-#: Directory buckets, whose requests are signed with sessions that botocore keeps.
-_EXPRESS: Final = "--x-s3"
+#: Directory buckets and access points to them: requests are signed with sessions, which botocore keeps.
+DIRECTORY_BUCKETS: Final = ("--x-s3", "--xa-s3")
+#: Multi-region access points: requests are signed for all regions, by Signature Version 4a.
+_MULTI_REGION: Final = ".mrap"
+#: What a bucket's requests may need, by the name of botocore's signer, and what to do where botocore has it not.
+_WHERE_MISSING: Final = {
+    "v4-s3express": "a directory bucket needs botocore 1.33 or newer: update botocore",
+    "s3v4a": "a multi-region access point is signed by SigV4a, for which botocore needs awscrt: pip install awscrt, or "
+    "mount the access point of one region",
+}
 #: Not that of one operation: what knows the sessions of directory buckets listens here, and must come first.
 _BEFORE_SIGN: Final = "before-sign.s3"
 #: What a request's signing context may say, and the argument of ``RequestSigner.get_auth_instance`` that it is.
@@ -137,6 +146,12 @@ class S3Session:
             signer = self._signer = Signer(keys, service, region)
         return signer
 
+    def _needed_signer(self) -> str:
+        """The name of the signature that the bucket's requests need; empty where it is the usual one."""
+        if self.bucket.endswith(DIRECTORY_BUCKETS):
+            return "v4-s3express"
+        return "s3v4a" if self.bucket.endswith(_MULTI_REGION) else ""
+
     def _resolve(self) -> tuple[Endpoint, Signing]:
         """A listing as botocore would send it, caught before it is signed: it shows host, style, region and signer.
 
@@ -155,9 +170,11 @@ class S3Session:
         return endpoint, Signing(client, new_auth, how, request.context)
 
     def _make_client(self) -> Any:
-        settings = self.settings
-        # A version that is asked for would keep botocore from opening a session at a directory bucket.
-        version = {} if self.bucket.endswith(_EXPRESS) else {"signature_version": "s3v4"}
+        settings, needed = self.settings, self._needed_signer()
+        if needed and needed not in AUTH_TYPE_MAPS:
+            raise Failure(Kind.REFUSED, _WHERE_MISSING[needed])
+        # A version that is asked for would be taken in place of the one that these need.
+        version = {} if needed else {"signature_version": SIGNED_BY_SIGNER}
         config = Config(**{**version, **settings.config})
         session = self._botocore()
         session.register_component("credential_provider", _Provider(self.keys))
@@ -189,6 +206,8 @@ class S3Session:
             return None
         try:
             frozen = credentials.get_frozen_credentials()
+        except ClientError as error:
+            raise _refusal(error) from error
         except BotoCoreError as error:
             raise Failure(Kind.EXPIRED, f"the credentials could not be renewed: {error}") from error
         return Keys(frozen.access_key, frozen.secret_key, frozen.token or "")
@@ -212,6 +231,8 @@ class S3Session:
             found = chain.load_credentials()
             if found is None and self._has_instance_metadata(session):
                 found = self._botocore().get_component("credential_provider").load_credentials()
+        except ClientError as error:
+            raise _refusal(error) from error
         except BotoCoreError as error:
             raise Failure(Kind.NO_CREDENTIALS, f"the configured credentials could not be had: {error}") from error
         return found
@@ -227,6 +248,9 @@ class S3Session:
         try:
             session = botocore.session.Session(profile=self.settings.profile)
             session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
+            if self._region is not None:
+                # Roles are assumed in a region, too.
+                session.set_config_variable("region", self._region)
             # The profile is looked up late; ask for it where the error can be told.
             session.get_scoped_config()
         except ProfileNotFound as error:
@@ -297,8 +321,18 @@ def _told_as_failures() -> Iterator[None]:
         yield
     except ParamValidationError as error:
         raise Failure(Kind.MISSING_BUCKET, f"no bucket can have this name ({error})") from error
-    except (BotoCoreError, ClientError, ValueError) as error:
+    except ClientError as error:
+        raise _refusal(error) from error
+    except (BotoCoreError, ValueError) as error:
         raise Failure(Kind.REFUSED, f"botocore cannot address the bucket: {error}") from error
+
+
+def _refusal(error: ClientError) -> Failure:
+    """A refusal that botocore met when it asked for a session, or for other credentials."""
+    told, meta = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
+    status, code = meta.get("HTTPStatusCode", 0), told.get("Code", "")
+    kind = kind_of(status, code, told.get("Message", ""), has_body=True)
+    return Failure(kind, str(error), status=status, code=code, request_id=meta.get("RequestId", ""))
 
 
 @cache

@@ -17,15 +17,12 @@ from vfsoverlay._store.list_strict import parse_error, parse_versions
 from vfsoverlay._store.protocol import ObjectRow, Page, Sink
 from vfsoverlay._store.range_read import GET_OBJECT, Buffers, RangeRead
 from vfsoverlay._store.s3_client import Request, S3Client
-from vfsoverlay._store.s3_session import S3Session
+from vfsoverlay._store.s3_session import DIRECTORY_BUCKETS, S3Session
 from vfsoverlay._store.s3_settings import S3Settings
 from vfsoverlay._store.versions import pages_at
 
 _LIST: Final = "s3:ListBucket"
 _LIST_VERSIONS: Final = "s3:ListBucketVersions"
-#: Directory buckets: no order, no start-after (S3 API reference, "ListObjectsV2").
-_DIRECTORY_BUCKETS: Final = ("--x-s3", "--xa-s3")
-
 _Answer = TypeVar("_Answer", ListAnswer, VersionsAnswer)
 
 
@@ -61,7 +58,7 @@ class S3Store:
         self._session = session or S3Session(bucket, settings)
         self._client = S3Client(self._session, metrics, deadline=deadline, clock=clock)
         self._at = None if version_at is None else parse_date(version_at)
-        self._is_directory_bucket = bucket.endswith(_DIRECTORY_BUCKETS)
+        self._is_directory_bucket = bucket.endswith(DIRECTORY_BUCKETS)
         self._buffers = Buffers()
         with self._client.telling(_LIST, f"s3://{bucket}/", self._client.attempts(listing=True)):
             self._origin = _origin(self._session)

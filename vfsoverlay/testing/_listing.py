@@ -6,6 +6,7 @@ import bisect
 import re
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import md5
 from typing import Final, NamedTuple
 from urllib.parse import quote_plus
 
@@ -152,6 +153,39 @@ def list_objects_v2(bucket: Bucket, query: Mapping[str, str]) -> bytes:
         _render_rows(rows, ask.show),
         KeyCount=str(len(rows) + len(page.prefixes)),
         StartAfter=ask.show(start_after),
+        ContinuationToken=token,
+        NextContinuationToken=_write_token(page.last) if page.truncated else "",
+    )
+
+
+def list_directory_bucket(bucket: Bucket, query: Mapping[str, str]) -> bytes:
+    """The answer to ListObjectsV2 of a directory bucket: by folders only, from the beginning only, in no order."""
+    ask = _ListRequest.of(query)
+    if query.get("start-after"):
+        raise S3Error("NotImplemented")
+    if ask.delimiter not in ("", "/") or (ask.prefix and not ask.prefix.endswith("/")):
+        msg = "Prefixes of directory buckets end in a slash, which is the only delimiter"
+        raise S3Error("InvalidArgument", msg, ArgumentName="prefix", ArgumentValue=ask.prefix)
+    keys = bucket.keys()
+    everything = page_of(keys, ask.prefix, ask.delimiter, "", len(keys) + 1)
+    items = sorted([*everything.keys, *everything.prefixes], key=lambda item: md5(item.encode()).digest())
+    token = query.get("continuation-token", "")
+    start = int(_read_token(token)) if token else 0
+    stop = start + ask.limit
+    shown, prefixes = items[start:stop], set(everything.prefixes)
+    page = KeyPage(
+        [item for item in shown if item not in prefixes],
+        [item for item in shown if item in prefixes],
+        str(stop),
+        truncated=stop < len(items),
+    )
+    rows = bucket.rows(page.keys)
+    return ask.frame(
+        "ListBucketResult",
+        bucket,
+        page,
+        _render_rows(rows, ask.show),
+        KeyCount=str(len(shown)),
         ContinuationToken=token,
         NextContinuationToken=_write_token(page.last) if page.truncated else "",
     )

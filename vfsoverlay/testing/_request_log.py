@@ -163,4 +163,4 @@ def purpose_of(request: Request) -> RequestPurpose:
         return "put"
     if request.key:
         return "get"
-    return "other" if query.keys() & {"location", "versioning", "uploads"} else "list"
+    return "other" if query.keys() & {"location", "versioning", "uploads", "session"} else "list"

@@ -21,6 +21,7 @@ from vfsoverlay.testing._object_writes import NAMESPACE, XML_HEADERS
 from vfsoverlay.testing._objects import BytesContent, StoredObject, http_date
 from vfsoverlay.testing._request_log import RequestLog, RequestPurpose, RequestRecord, purpose_of
 from vfsoverlay.testing._sabotage import hold, spoil_request, spoil_response
+from vfsoverlay.testing._sessions import SUFFIX, Sessions
 from vfsoverlay.testing._sigv4 import Credentials, Signature, verify
 
 #: ``bucket.s3.anything`` and ``bucket.localhost``: hosts whose first labels are a bucket.
@@ -50,6 +51,7 @@ class S3Service:
         self.crashes: list[Exception] = []
         self._closing = closing
         self._uploads = MultipartUploads()
+        self._sessions = Sessions()
         self._request_ids = itertools.count(1)
 
     def answer(self, request: Request) -> Response:
@@ -112,7 +114,10 @@ class S3Service:
     # ------------------------------------------------------------------------- who and what
 
     def _answer(self, request: Request, purpose: RequestPurpose) -> Response:
-        signature = verify(request, self.credentials, self.now())
+        accepted = (
+            {**self.credentials, **self._sessions.credentials} if self._sessions.credentials else self.credentials
+        )
+        signature = verify(request, accepted, self.now())
         if not request.bucket:
             if signature is None:
                 raise S3Error("AccessDenied")
@@ -125,6 +130,10 @@ class S3Service:
             raise S3Error("NoSuchBucket", BucketName=request.bucket)
         if signature is not None:
             self._check_region(bucket, signature)
+        if bucket.name.endswith(SUFFIX):
+            if "session" in request.query:
+                return Response(200, dict(XML_HEADERS), self._sessions.create(bucket.name, signature, self.now()))
+            self._sessions.check(bucket.name, signature)
         action = _ACTION_OF.get(purpose) or ("get" if request.key else "list")
         if not self._may(action, bucket, signature):
             raise S3Error("AccessDenied", headers={"x-amz-bucket-region": bucket.region})
@@ -198,6 +207,8 @@ class S3Service:
 
     @staticmethod
     def _describe(bucket: Bucket, query: dict[str, str]) -> bytes:
+        if query.get("list-type") == "2" and bucket.name.endswith(SUFFIX):
+            return _listing.list_directory_bucket(bucket, query)
         if query.get("list-type") == "2":
             return _listing.list_objects_v2(bucket, query)
         if "versions" in query:

@@ -20,6 +20,8 @@ from vfsoverlay.testing._message import Request
 _SKEW: Final = 15 * 60
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _UNSIGNED: Final = "UNSIGNED-PAYLOAD"
+#: S3 itself, and its directory buckets.
+_SERVICES: Final = ("s3", "s3express")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SPACES = re.compile(" +")
 
@@ -101,7 +103,7 @@ def _claim_of_header(request: Request) -> _Claim:
         parts.get("SignedHeaders", "").split(";"),
         parts.get("Signature", ""),
         headers.get("x-amz-date", ""),
-        headers.get("x-amz-security-token", ""),
+        headers.get("x-amz-security-token") or headers.get("x-amz-s3session-token", ""),
         headers["x-amz-content-sha256"],
         None,
     )
@@ -131,7 +133,7 @@ def _claim_of_query(request: Request) -> _Claim:
 def _split_credential(text: str, error: str) -> tuple[str, list[str]]:
     """Access key and scope (date, region, service, "aws4_request")."""
     access_key, *scope = text.rsplit("/", 4)
-    if len(scope) != 4 or scope[2:] != ["s3", "aws4_request"]:
+    if len(scope) != 4 or scope[2] not in _SERVICES or scope[3] != "aws4_request":
         msg = 'the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".'
         raise S3Error(error, msg)
     return access_key, scope
