@@ -71,11 +71,19 @@ def _adopt(entries: list[dict[str, Any]], *, whole: bool) -> None:
 
 
 def _roots_by_hand() -> list[str]:
-    import json
+    """The mount points that the environment names; none where it is wrong, which is said.
 
-    from vfsoverlay._spec import Mount
+    The process goes on: whoever set the variable for a whole container or job would otherwise have
+    no Python there to find out with, and a path below a mount point that is absent fails loudly.
+    """
+    from vfsoverlay._mount_text import parse_mounts
 
-    return [Mount.from_dict(entry).root_dir for entry in json.loads(os.environ[_MOUNTS])]
+    try:
+        return [mount.root_dir for mount in parse_mounts(os.environ[_MOUNTS])]
+    except ValueError as error:
+        if sys.stderr is not None:
+            sys.stderr.write(f"vfsoverlay: {error}; nothing is mounted in this process\n")
+        return []
 
 
 def _unquoted(line: str) -> str:

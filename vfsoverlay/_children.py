@@ -178,12 +178,13 @@ def _is_harmless(value: Any) -> bool:
 def _foreign(ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Mounts that the environment named before, for children, and that are not in force here."""
     text = (_EXPORTS.before or {}).get(MOUNTS)
+    covered = {entry["root_dir"] for entry in ours}
     try:
         given = json.loads(text) if text else []
-    except ValueError:
+        return [entry for entry in given if Inheritance.from_entry(entry).spec.root_dir not in covered]
+    except (ValueError, TypeError) as error:
+        _LOGGER.warning("children get none of the mounts that $%s named before, for it is wrong: %s", MOUNTS, error)
         return []
-    covered = {entry["root_dir"] for entry in ours}
-    return [entry for entry in given if Inheritance.from_entry(entry).spec.root_dir not in covered]
 
 
 def _withdraw() -> None:

@@ -9,6 +9,35 @@ from typing import Any
 from vfsoverlay._options import OPTIONS
 from vfsoverlay._spec import Mount
 
+#: Mounts as a JSON list: written by ``_children`` for the processes that this one starts, or by hand.
+VARIABLE = "VFSOVERLAY_MOUNTS"
+
+_EXAMPLE = '[{"source": "s3://bucket/data/", "root_dir": "/content/data"}]'
+
+
+def parse_mounts(text: str) -> list[Mount]:
+    """The mounts that ``$VFSOVERLAY_MOUNTS`` asks for, as it is written by hand.
+
+    Raises:
+        ValueError: It is no list of mounts; the message names the variable, and the entry that is wrong.
+    """
+    try:
+        entries = json.loads(text)
+    except ValueError as error:
+        msg = f"${VARIABLE} is no JSON ({error}); write a list such as {_EXAMPLE}"
+        raise ValueError(msg) from error
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        msg = f"${VARIABLE} is no JSON list of mounts; write a list such as {_EXAMPLE}"
+        raise ValueError(msg)
+    mounts = []
+    for number, entry in enumerate(entries, 1):
+        try:
+            mounts.append(Mount.from_dict(entry))
+        except (ValueError, TypeError) as error:
+            msg = f"${VARIABLE}, entry {number}: {error}"
+            raise ValueError(msg) from error
+    return mounts
+
 
 def parse_mount(text: str, options: Mapping[str, Any]) -> Mount:
     """The mount that ``SRC:PATH`` asks for; without ``:PATH`` at the default place.
@@ -17,6 +46,10 @@ def parse_mount(text: str, options: Mapping[str, Any]) -> Mount:
     """
     source, separator, path = text.rpartition(":/")
     if not separator or "://" not in source:
+        head, _, tail = text.rpartition("/:")
+        if head:
+            msg = f"SRC:PATH needs an absolute path: write {head}/:/{tail}"
+            raise ValueError(msg)
         return Mount(text, **options)
     return Mount(source, f"/{path}", **options)
 

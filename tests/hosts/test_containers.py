@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from vfsoverlay import errors
+from vfsoverlay._children import STARTUP
 from vfsoverlay.testing import S3Server
 from vfsoverlay.testing.sample import sample_server
 
@@ -171,11 +172,33 @@ def test_the_environment_is_enough(run: Run) -> None:
     assert done.stdout == "['san-francisco-2010.csv', 'seattle-2010.csv']\n2\n"
 
 
-@pytest.mark.parametrize("value", ["[{", '{"source": 1}', '[{"source": "s3://bucket"}]', '[{"rootdir": "/data"}]'])
+#: What is wrong with a VFSOVERLAY_MOUNTS written by hand, and what is said about it.
+WRONG = {
+    "[{": "$VFSOVERLAY_MOUNTS is no JSON (",
+    '{"source": "s3://bucket/"}': "$VFSOVERLAY_MOUNTS is no JSON list of mounts; write a list such as [{",
+    '["s3://bucket/"]': "$VFSOVERLAY_MOUNTS is no JSON list of mounts",
+    '[{"source": "s3://bucket"}]': "$VFSOVERLAY_MOUNTS, entry 1: S3 mounts must end in a trailing slash",
+    '[{"source": "s3://bucket/"}, {"source": "s3://bucket/", "rootdir": "/x"}]': "$VFSOVERLAY_MOUNTS, entry 2: mount() has",
+}
+
+
+@pytest.mark.parametrize("value", WRONG)
 def test_a_wrong_environment_is_told(value: str) -> None:
-    """A VFSOVERLAY_MOUNTS that is no list of mounts ends the command run with exit code 2 and the variable's name."""
+    """A VFSOVERLAY_MOUNTS that is no list of mounts ends the command run with exit code 2 and says what is wrong."""
     words = [sys.executable, "-m", "vfsoverlay", "run", "--", "-c", "print('ran')"]
     environment = {**os.environ, "VFSOVERLAY_MOUNTS": value}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "$VFSOVERLAY_MOUNTS is no JSON list of mounts" in done.stderr
+    assert WRONG[value] in done.stderr
+
+
+@pytest.mark.parametrize("value", WRONG)
+def test_a_wrong_environment_is_told_at_the_start(value: str) -> None:
+    """Where only the start-up hook reads a wrong VFSOVERLAY_MOUNTS, one line says so, and the program goes on."""
+    environment = {**os.environ, "VFSOVERLAY_MOUNTS": value, "PYTHONPATH": STARTUP}
+    words = [sys.executable, "-c", "import sys; print('ran'); sys.exit(5)"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (5, "ran\n")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"vfsoverlay: {WRONG[value]}")
+    assert line.endswith("; nothing is mounted in this process")

@@ -250,3 +250,37 @@ def test_sources_without_order_are_listed_in_sequence(tmp_path: Path) -> None:
     with vfsoverlay.mount(f"file://{tmp_path}/", ROOT) as point:
         assert len(os.listdir(ROOT)) == 3000
         assert point.metrics()["requests.list"] == 1
+
+
+# --------------------------------------------------------------------------------- nothing is there
+
+
+def empty_warnings(caplog: pytest.LogCaptureFixture) -> int:
+    """How often it was said that there is nothing."""
+    return sum("so the mount is empty: check the spelling" in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize("listing", ["eager", "lazy"])
+def test_an_empty_source_is_told(mount: Any, server: S3Server, caplog: pytest.LogCaptureFixture, listing: str) -> None:
+    """A source without any object is mounted empty, with one warning that says to check the spelling."""
+    server.put("data", "data/file", b"x")
+    caplog.set_level(logging.WARNING, "vfsoverlay")
+    point = mount("dta/", listing=listing, ttl=0)
+    assert os.listdir(ROOT) == os.listdir(ROOT) == []
+    assert empty_warnings(caplog) == 1
+    assert "s3://data/dta/" in caplog.text
+    server.put("data", "dta/file", b"x")
+    point.refresh()
+    assert os.listdir(ROOT) == ["file"]
+
+
+@pytest.mark.parametrize("listing", ["eager", "lazy"])
+def test_a_folder_made_on_purpose_may_be_empty(
+    mount: Any, server: S3Server, caplog: pytest.LogCaptureFixture, listing: str
+) -> None:
+    """A prefix with nothing but its own marker, as consoles make for a folder, is no reason for a warning."""
+    server.put("data", "folder/", b"")
+    caplog.set_level(logging.WARNING, "vfsoverlay")
+    mount("folder/", listing=listing)
+    assert os.listdir(ROOT) == []
+    assert empty_warnings(caplog) == 0

@@ -86,12 +86,22 @@ def open_names(spec: Mount, store: ObjectStore, prefix: str, cache_dir: str, pro
             reuse_listing=_LONGEST if offline else min(spec.option("reuse_listing"), _LONGEST),
             progress=progress,
         )
+    if not snapshot.object_count:
+        _tell_empty(spec)
     _tell_hidden(spec, snapshot)
     return snapshot
 
 
 def _workers(store: ObjectStore) -> int:
     return DEFAULT_WORKERS if store.is_ordered else 1
+
+
+def _tell_empty(spec: Mount) -> None:
+    """Log that there is nothing: a prefix that is spelled wrongly looks just like one that is still empty."""
+    _LOGGER.warning(
+        "%s: no object has a key below this, so the mount is empty: check the spelling; if objects are still to come, "
+        "refresh() lists again", spec.source,
+    )  # fmt: skip
 
 
 def _tell_hidden(spec: Mount, snapshot: Snapshot) -> None:
@@ -115,9 +125,16 @@ def _lazy_names(spec: Mount, store: ObjectStore, prefix: str) -> LazyNamespace:
         _LOGGER.warning("%s: only files whose paths are known can be read, for it may not be listed: %s",
                         spec.source, error.strerror)  # fmt: skip
 
+    root, told = prefix, False
+
     def list_pages(prefix: str, *, start_after: str = "", delimiter: str = "", page_size: int = 1000) -> Iterator[Page]:
+        nonlocal told
         try:
-            yield from store.list_pages(prefix, start_after=start_after, delimiter=delimiter, page_size=page_size)
+            for page in store.list_pages(prefix, start_after=start_after, delimiter=delimiter, page_size=page_size):
+                if prefix == root and not (told or start_after or page.rows or page.prefixes):
+                    told = True
+                    _tell_empty(spec)
+                yield page
         except CannotAccessSource as error:
             # The mount is made; what is refused now is the call of a program.
             if error.reason not in denied:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from typing import Any
 
 import click
 
-from vfsoverlay._mount_text import parse_mount
+from vfsoverlay._mount_text import VARIABLE, parse_mount, parse_mounts
 from vfsoverlay._spec import Mount
 from vfsoverlay.cli.common import source_options
 from vfsoverlay.cli.program import Command, Program, UnusableProgramError, parse_program
@@ -64,14 +63,8 @@ def run(
 
 def _from_environment() -> list[Mount]:
     """What $VFSOVERLAY_MOUNTS names; nothing where a parent process wrote it, whose mounts are here already."""
-    text = os.environ.get("VFSOVERLAY_MOUNTS")
-    if not text or "VFSOVERLAY_CHILD" in os.environ:
-        return []
-    try:
-        return [Mount.from_dict(entry) for entry in json.loads(text)]
-    except (ValueError, TypeError) as error:
-        msg = f"$VFSOVERLAY_MOUNTS is no JSON list of mounts: {error}"
-        raise ValueError(msg) from error
+    text = os.environ.get(VARIABLE)
+    return parse_mounts(text) if text and "VFSOVERLAY_CHILD" not in os.environ else []
 
 
 def _prepare_lightning(options: dict[str, Any], *, wanted: bool | None) -> None:
