@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from vfsoverlay import _children
 from vfsoverlay._patch import shim
-from vfsoverlay._patch.dispatch import STATE, aside, text_of
+from vfsoverlay._patch.dispatch import STATE, aside, text_of, trimmed
 from vfsoverlay._spec import Mount
 from vfsoverlay._vfs import materialize
 from vfsoverlay._vfs.assemble import assemble
+from vfsoverlay._vfs.event_loop import Blocking
 from vfsoverlay._vfs.explanation import Explanation, explain_failure, explain_place
 from vfsoverlay._vfs.failed_mount import FailedMount
 from vfsoverlay._vfs.inheritance import Inheritance
@@ -24,6 +25,7 @@ from vfsoverlay._vfs.materialize import LocalPath
 from vfsoverlay._vfs.mount_point import MountPoint
 from vfsoverlay._vfs.warming import Warmed, fetch_all, fetch_in_order
 from vfsoverlay._warming import wanted_files
+from vfsoverlay.errors import MountError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -101,6 +103,14 @@ def mount(
         OSError: The cache directory cannot be used; ``root_dir`` is a file; or a directory is there
             and ``if_exists="error"``.
     """
+    try:
+        with Blocking("vfsoverlay.mount"):
+            return _mount(source, root_dir, mount_path, options)
+    except (MountError, ValueError, TypeError) as error:
+        raise _presentable(error)  # noqa: B904 - the same exception, without our inner frames
+
+
+def _mount(source: Any, root_dir: Any, mount_path: Any, options: dict[str, Any]) -> MountPoint | tuple[MountPoint, ...]:
     given = (root_dir, mount_path) != (None, None) or options
     if isinstance(source, (list, tuple)):
         if given:
@@ -115,6 +125,16 @@ def mount(
             msg = f"a ready {type(source).__name__} takes no further arguments; give them to its constructor"
             raise TypeError(msg)
     return _mount_all([spec])[0]
+
+
+def _presentable(error: Exception) -> Exception:
+    """*error*, which says all there is to know, without our inner frames; where details are logged, with them."""
+    links: list[BaseException] = []
+    link: BaseException | None = None if _LOGGER.isEnabledFor(logging.DEBUG) else error
+    while link is not None and link not in links:
+        links.append(trimmed(link))
+        link = link.__cause__
+    return error
 
 
 def _spec(item: Any) -> Mount:
@@ -323,7 +343,8 @@ def warm(
         OSError: A file could not be fetched; those before it are complete. ENOSPC if it does not fit.
     """
     mounts()
-    return fetch_all(wanted_files(wanted), ahead=ahead, max_bytes=max_bytes, progress=progress)
+    with Blocking("vfsoverlay.warm"):
+        return fetch_all(wanted_files(wanted), ahead=ahead, max_bytes=max_bytes, progress=progress)
 
 
 def warm_ahead(wanted: Wanted, *, ahead: int = 64) -> Iterator[str]:
@@ -371,7 +392,8 @@ def local_path(path: str | bytes | os.PathLike[Any]) -> LocalPath:
     found = place if isinstance(place, Location) else STATE.files.retry(spelled)
     if not isinstance(found, Location):
         return LocalPath.pinned(os.fsdecode(os.fspath(path)), -1)
-    return materialize.keep(materialize.local_path(STATE.files, found))
+    with Blocking("vfsoverlay.local_path"):
+        return materialize.keep(materialize.local_path(STATE.files, found))
 
 
 def _after_fork() -> None:

@@ -29,14 +29,15 @@ def parse_mounts(text: str) -> list[Mount]:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         msg = f"${VARIABLE} is no JSON list of mounts; write a list such as {_EXAMPLE}"
         raise ValueError(msg)
-    mounts = []
-    for number, entry in enumerate(entries, 1):
-        try:
-            mounts.append(Mount.from_dict(entry))
-        except (ValueError, TypeError) as error:
-            msg = f"${VARIABLE}, entry {number}: {error}"
-            raise ValueError(msg) from error
-    return mounts
+    return [_parse_entry(number, entry) for number, entry in enumerate(entries, 1)]
+
+
+def _parse_entry(number: int, entry: dict[str, Any]) -> Mount:
+    try:
+        return Mount.from_dict(entry)
+    except (ValueError, TypeError) as error:
+        msg = f"${VARIABLE}, entry {number}: {error}"
+        raise ValueError(msg) from error
 
 
 def parse_mount(text: str, options: Mapping[str, Any]) -> Mount:

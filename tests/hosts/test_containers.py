@@ -178,7 +178,7 @@ WRONG = {
     '{"source": "s3://bucket/"}': "$VFSOVERLAY_MOUNTS is no JSON list of mounts; write a list such as [{",
     '["s3://bucket/"]': "$VFSOVERLAY_MOUNTS is no JSON list of mounts",
     '[{"source": "s3://bucket"}]': "$VFSOVERLAY_MOUNTS, entry 1: S3 mounts must end in a trailing slash",
-    '[{"source": "s3://bucket/"}, {"source": "s3://bucket/", "rootdir": "/x"}]': "$VFSOVERLAY_MOUNTS, entry 2: mount() has",
+    '[{"source": "s3://bucket/"}, {"source": "s3://bucket/", "rootdir": "/x"}]': "$VFSOVERLAY_MOUNTS, entry 2: mount()",
 }
 
 

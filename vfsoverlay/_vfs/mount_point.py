@@ -16,6 +16,7 @@ from vfsoverlay._metrics import Metrics
 from vfsoverlay._model import ObjectId, ObjectInfo
 from vfsoverlay._namespace.nodes import DirectoryNode, FileNode
 from vfsoverlay._vfs import attributes
+from vfsoverlay._vfs.event_loop import Blocking
 from vfsoverlay._vfs.naming import refreshed
 from vfsoverlay._vfs.read_order import File, ReadOrder
 from vfsoverlay._vfs.summary import as_html, summary
@@ -38,9 +39,11 @@ if TYPE_CHECKING:
 #: Attributes of so many nodes are kept; beyond it the table starts anew (about 70 MB).
 _MAX_STATUS = 120_000
 
-
 #: So many refreshes may pass while a call is under way.
 _MOST_RETIRED = 8
+
+#: The objects of such a source live in the memory of the process that wrote them.
+_ONE_PROCESS = "memory://"
 
 
 class MountPoint:
@@ -134,7 +137,8 @@ class MountPoint:
     def warm(self, *, max_bytes: int | None = None, ahead: int = 64, progress: Wish = None) -> Warmed:
         """Fetch all files of this mount; the arguments and errors are those of ``vfsoverlay.warm``."""
         files = files_below(self, "", DirectoryNode("", 0), self.root_dir)
-        return fetch_all(files, ahead=ahead, max_bytes=max_bytes, progress=progress)
+        with Blocking("point.warm"):
+            return fetch_all(files, ahead=ahead, max_bytes=max_bytes, progress=progress)
 
     def metrics(self) -> dict[str, float]:
         """Counters since the mount: requests and bytes by purpose, hits, misses, evictions, retries."""
@@ -283,6 +287,11 @@ class MountPoint:
                 self.store.read_range(info, start, stop, sink, purpose=purpose)
             except FileNotFoundError as error:
                 message = f"{info.key} was deleted after it was listed; refresh() the mount to see the names of now"
+                if self.is_inherited and self.source.startswith(_ONE_PROCESS):
+                    message = (
+                        f"{info.key} is not in this process: {_ONE_PROCESS} holds what a process itself has written, "
+                        "and only forked children share that; use file:///directory/ to share with others"
+                    )
                 raise StaleObject(errno.ESTALE, message) from error
 
         return read_range
@@ -327,7 +336,7 @@ class MountPoint:
         """
         below = "" if path is None else self._relative(os.fspath(path))
         # One after the other: the file that one compares with must not be retired by another.
-        with self._refreshing:
+        with Blocking("point.refresh"), self._refreshing:
             self._refresh(below)
         self.changed()
 

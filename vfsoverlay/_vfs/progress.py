@@ -77,10 +77,10 @@ def _is_watched() -> bool:
     """Whether somebody sees what is shown, at a terminal or in a notebook, and has not silenced our warnings."""
     if not _LOGGER.isEnabledFor(logging.WARNING):
         return False
-    return _in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
+    return in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
 
 
-def _in_notebook() -> bool:
+def in_notebook() -> bool:
     """Whether this is the process of a notebook's kernel; its children have no cell to write to."""
     kernel = sys.modules.get("ipykernel.kernelapp")
     return kernel is not None and kernel.IPKernelApp.initialized()

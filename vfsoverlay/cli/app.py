@@ -10,14 +10,16 @@ from contextlib import ExitStack
 import click
 
 from vfsoverlay.cli import browse, cache, demo, doctor, explain, index, run, warm
-from vfsoverlay.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_MOUNTED, Settings
+from vfsoverlay.cli.common import Settings
+from vfsoverlay.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_MOUNTED
 from vfsoverlay.cli.output import logging_to_stderr
 from vfsoverlay.cli.program import Command, Program, run_program
+from vfsoverlay.cli.targets import told
 from vfsoverlay.errors import MountError
 
 _EPILOG = (
     "Exit codes: 0 done; 1 a file cannot be read, or something was found wrong; 2 the command line is wrong; "
-    "3 a source cannot be mounted; 130 interrupted. 'run' exits as its program does."
+    "3 a mount cannot be made; 130 interrupted. 'run' exits as its program does."
 )
 
 
@@ -85,7 +87,5 @@ def _report(error: BaseException) -> int:
     if not isinstance(error, OSError):
         click.echo("vfsoverlay: interrupted", err=True)
         return EXIT_INTERRUPTED
-    what = error.strerror or str(error)
-    place = "" if error.filename is None or str(error.filename) in what else f": {error.filename}"
-    click.echo(f"vfsoverlay: {what}{place}", err=True)
+    click.echo(f"vfsoverlay: {told(error)}", err=True)
     return EXIT_NOT_MOUNTED if isinstance(error, MountError) else EXIT_FAILED

@@ -29,14 +29,24 @@ def ls(targets: tuple[str, ...], is_long: bool, recursive: bool, human: bool, js
     r"""List files.
 
     A name with a trailing slash is a directory. Control characters in names are printed as \xNN.
-    With --json: a list of objects with "path", "type" ("file" or "directory"), "size" in bytes
-    (0 for directories) and "modified".
+    Behind more than one target, each is named above its list.
+
+    With --json: a list of objects with "target", "path" (of what lies below a directory: from there),
+    "type" ("file" or "directory"), "size" in bytes (0 for directories) and "modified".
     """
     with opened(targets, lazily=not recursive, **where) as places:
-        rows = [row for place in places for row in _list(place, recursive=recursive)]
+        found = [(place.shown, list(_list(place, recursive=recursive))) for place in places]
     if json:
-        print_json(rows)
+        print_json([{"target": shown, **row} for shown, rows in found for row in rows])
         return
+    for number, (shown, rows) in enumerate(found):
+        is_file = [row["path"] for row in rows] == [shown]
+        if len(found) > 1 and not is_file:
+            print_line(f"{'' if number == 0 else chr(10)}{shown_name(shown)}:")
+        _print_rows(rows, is_long=is_long, human=human)
+
+
+def _print_rows(rows: list[dict[str, Any]], *, is_long: bool, human: bool) -> None:
     sizes = [shown_size(row["size"], human=human) if row["type"] == "file" else "-" for row in rows]
     width = max(map(len, sizes), default=0)
     for row, size in zip(rows, sizes, strict=True):

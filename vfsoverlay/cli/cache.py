@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vfsoverlay._options import parse_size
-from vfsoverlay.cli.common import EXIT_FAILED, as_json, human_sizes
+from vfsoverlay.cli.common import as_json, human_sizes
+from vfsoverlay.cli.exit_codes import EXIT_FAILED
 from vfsoverlay.cli.output import counted, print_json, print_line, shown_size
 from vfsoverlay.cli.targets import usage_errors
 

@@ -1,22 +1,16 @@
-"""Options that several commands share, and the exit codes of all of them."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import wraps
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from vfsoverlay._mount_text import parse_options
 from vfsoverlay.cli.targets import usage_errors
-
-#: Exit codes; docs/command-line.md shows this table.
-EXIT_FAILED: Final = 1
-EXIT_USAGE: Final = 2
-EXIT_NOT_MOUNTED: Final = 3
-EXIT_INTERRUPTED: Final = 130
 
 _Command = Callable[..., Any]
 

@@ -27,7 +27,7 @@ def demo(source: str | None, mounts: tuple[str, ...], options: dict[str, Any]) -
     """
     from vfsoverlay import _api
     from vfsoverlay._mount_text import parse_mount
-    from vfsoverlay.cli.targets import usage_errors
+    from vfsoverlay.cli.targets import mounting
 
     with ExitStack() as stack:
         if source is None:
@@ -35,7 +35,7 @@ def demo(source: str | None, mounts: tuple[str, ...], options: dict[str, Any]) -
 
             server = stack.enter_context(sample_server())
             source, options = f"s3://{SAMPLE_BUCKET}/esRedditJson/", {**server.mount_options(), **options}
-        with usage_errors():
+        with mounting():
             for text in mounts:
                 stack.enter_context(_api.mount(parse_mount(text, options)))
             point = stack.enter_context(_api.mount(source, _ROOT, **options))

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import click
 
-from vfsoverlay.cli.common import EXIT_FAILED, as_json, source_options
+from vfsoverlay.cli.common import as_json, source_options
+from vfsoverlay.cli.exit_codes import EXIT_FAILED
 from vfsoverlay.cli.output import counted, print_json, print_line, shown_size
 
 
@@ -104,4 +105,7 @@ def _source(text: str, options: dict[str, Any]) -> str:
 
     with _api.mount(parse_mount(text, options)) as point:
         total, objects = point.size()
+        if not objects:
+            msg = "can be mounted, but no object has a key below it; check the spelling"
+            raise OSError(msg)
         return f"can be mounted at {point.root_dir}: {counted(objects, 'object')}, {shown_size(total, human=True)}"

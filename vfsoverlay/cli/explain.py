@@ -31,7 +31,9 @@ def explain(targets: tuple[str, ...], json: bool, **where: Any) -> None:
     if json:
         print_json([explanation._asdict() for explanation in found])
         return
-    for explanation in found:
+    for number, explanation in enumerate(found):
+        if number:
+            print_line("")
         for line in str(explanation).splitlines():
             print_line(shown_name(line))
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import click
 
 from vfsoverlay.cli.common import as_json, human_sizes, source_options
 from vfsoverlay.cli.output import print_json, print_line, shown_name, shown_size, shown_time
-from vfsoverlay.cli.targets import invalid_file, log_counts, usage_errors
+from vfsoverlay.cli.targets import invalid_file, log_counts, mounting
 
 #: Where the source is mounted while it is listed.
 _ROOT = "/vfsoverlay-command-line/index"
@@ -43,19 +43,19 @@ def save(source: str, file: str, human: bool, json: bool, mounts: tuple[str, ...
     if mounts:
         msg = "'index save' takes one source and no --mount"
         raise click.UsageError(msg)
-    with usage_errors():
-        spec = Mount(source, _ROOT, **options)
-        with _api.mount(spec) as point:
-            names = point.namespace
-            if not isinstance(names, Snapshot):
-                msg = "only a whole listing can be saved; leave listing=lazy out"
-                raise click.UsageError(msg)
-            try:
-                save_snapshot(names, file)
-            except OSError as error:
-                error.filename = file  # not that of the temporary one beside it
-                raise
-            log_counts()
+    with ExitStack() as stack:
+        with mounting():
+            point = stack.enter_context(_api.mount(Mount(source, _ROOT, **options)))
+        names = point.namespace
+        if not isinstance(names, Snapshot):
+            msg = "only a whole listing can be saved; leave listing=lazy out"
+            raise click.UsageError(msg)
+        try:
+            save_snapshot(names, file)
+        except OSError as error:
+            error.filename = file  # not that of the temporary one beside it
+            raise
+        log_counts()
     _show(file, snapshot_info(file), human=human, json=json)
 
 

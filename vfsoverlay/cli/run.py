@@ -12,7 +12,7 @@ from vfsoverlay._mount_text import VARIABLE, parse_mount, parse_mounts
 from vfsoverlay._spec import Mount
 from vfsoverlay.cli.common import source_options
 from vfsoverlay.cli.program import Command, Program, UnusableProgramError, parse_program
-from vfsoverlay.cli.targets import usage_errors
+from vfsoverlay.cli.targets import mounting, usage_errors
 
 _LOGGER = logging.getLogger("vfsoverlay")
 
@@ -42,7 +42,7 @@ def run(
 
     $VFSOVERLAY_MOUNTS may name further mounts, as a JSON list.
     """
-    with usage_errors():
+    with mounting():
         specs = [*_from_environment(), *(parse_mount(text, options) for text in mounts)]
         if specs:
             from vfsoverlay import _api

@@ -13,6 +13,7 @@ import click
 
 from vfsoverlay._mount_text import parse_mount
 from vfsoverlay._spec import Mount
+from vfsoverlay.cli.exit_codes import EXIT_NOT_MOUNTED
 
 _LOGGER = logging.getLogger("vfsoverlay")
 
@@ -32,6 +33,32 @@ class Target(NamedTuple):
     path: str
     shown: str
     """As the user spelled it."""
+
+
+class NotMountedError(click.ClickException):
+    """A mount cannot be made, whatever stands in its way: the source, the cache directory or the place."""
+
+    exit_code = EXIT_NOT_MOUNTED
+
+    def show(self, file: Any = None) -> None:
+        """Print it like any other failure of a command."""
+        click.echo(f"vfsoverlay: {self.format_message()}", file=file, err=file is None)
+
+
+@contextmanager
+def mounting() -> Iterator[None]:
+    """What ``Mount`` and ``mount()`` raise, as the usage errors and failures of a command line."""
+    try:
+        with usage_errors():
+            yield
+    except OSError as error:
+        raise NotMountedError(told(error)) from error
+
+
+def told(error: OSError) -> str:
+    """*error* in one line, without its number."""
+    what = error.strerror or str(error)
+    return what if error.filename is None or str(error.filename) in what else f"{what}: {error.filename}"
 
 
 @contextmanager
@@ -86,7 +113,7 @@ def opened(
     lazy = {"listing": "lazy"} if lazily and not any(name in options for name in _EAGER) else {}
     sources: dict[str, str] = {}
     with ExitStack() as stack:
-        with usage_errors():
+        with mounting():
             for text in mounts:
                 stack.enter_context(_api.mount(parse_mount(text, options)))
             for source in dict.fromkeys(split(word)[0] for word in words if "://" in word):
@@ -98,6 +125,8 @@ def opened(
             yield [_find(word, sources, split) for word in words]
         except OSError as error:
             error.filename = _as_url(error.filename, sources)
+            if error.errno == errno.ENOENT and error.filename in words and "://" not in error.filename:
+                error.strerror = f"{error.strerror} (a source is a URL, such as s3://bucket/prefix/)"
             raise
 
 

@@ -105,6 +105,7 @@ def vfs_mount(request: pytest.FixtureRequest) -> Iterator[Callable[..., MountPoi
     with ExitStack() as stack:
 
         def mount_here(source: Any, root_dir: Any = None, **options: Any) -> MountPoint:
+            __tracebackhide__ = True
             if isinstance(source, EmbeddedBucket):
                 options = {**source.options, **options}
                 source = source.url
@@ -168,8 +169,24 @@ def pytest_terminal_summary() -> Generator[None, None, None]:
         yield
 
 
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+    """Let plugins write what they have about the whole run, such as a JUnit file, to real files."""
+    if _was_never_mounted():
+        yield
+        return
+    from vfsoverlay.pytest_plugin.reports import plugins_stepping_aside
+
+    with plugins_stepping_aside(session.config.hook.pytest_sessionfinish.get_hookimpls()):
+        yield
+
+
+def _was_never_mounted() -> bool:
+    return "vfsoverlay._patch.dispatch" not in sys.modules
+
+
 def _stepping_aside(error: BaseException | None = None) -> AbstractContextManager[None]:
-    if "vfsoverlay._patch.dispatch" not in sys.modules:  # nothing was ever mounted
+    if _was_never_mounted():
         return nullcontext()
     from vfsoverlay.pytest_plugin.reports import stepping_aside
 

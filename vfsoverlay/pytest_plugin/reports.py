@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
 
 from vfsoverlay._api import mounts
 from vfsoverlay._patch.dispatch import INSIDE
@@ -13,7 +15,12 @@ from vfsoverlay._patch.dispatch import INSIDE
 if TYPE_CHECKING:
     from types import TracebackType
 
+    import pluggy
+
 _CHAIN_LIMIT = 100
+
+#: Ends the fixtures that are left, which may use the mounts.
+_TEARS_DOWN: Final = "_pytest.runner"
 
 
 @contextmanager
@@ -31,6 +38,41 @@ def stepping_aside(error: BaseException | None = None) -> Iterator[None]:
         INSIDE.active = before
         for filename in lines:
             linecache.cache.pop(filename, None)
+
+
+@contextmanager
+def plugins_stepping_aside(hooks: Iterable[pluggy.HookImpl]) -> Iterator[None]:
+    """Let each of *hooks* that belongs to a plugin step aside while it runs.
+
+    Not those of a ``conftest.py``, which are part of the tests, nor the one that ends fixtures, nor ours.
+    """
+    changed = [(hook, hook.function) for hook in hooks if _belongs_to_plugin(hook)]
+    for hook, function in changed:
+        hook.function = _aside(function)  # type: ignore[misc, unused-ignore]  # pluggy has no other way
+    try:
+        yield
+    finally:
+        for hook, function in changed:
+            hook.function = function  # type: ignore[misc, unused-ignore]
+
+
+def _belongs_to_plugin(hook: pluggy.HookImpl) -> bool:
+    plugin: Any = hook.plugin
+    if isinstance(plugin, ModuleType):
+        name, file = plugin.__name__, plugin.__file__ or ""
+    else:
+        name, file = type(plugin).__module__, ""
+    is_wrapper = hook.hookwrapper or getattr(hook, "wrapper", False)  # around the others: it cannot step aside alone
+    kept = name == _TEARS_DOWN or name.startswith("vfsoverlay.") or os.path.basename(file) == "conftest.py"
+    return not (is_wrapper or kept)
+
+
+def _aside(function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any) -> Any:
+        with stepping_aside():
+            return function(*args)
+
+    return call
 
 
 def _remember_source(error: BaseException | None) -> list[str]:

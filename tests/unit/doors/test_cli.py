@@ -70,12 +70,28 @@ def test_ls_takes_files_and_paths_below_a_mount(call: Call) -> None:
     assert call("ls", "/content/x/more", "--mount", "s3://bucket/deep/:/content/x") == (0, "c\n", "")
 
 
+def test_ls_names_each_of_several_targets(call: Call) -> None:
+    """Of several targets each directory has its name above its list; a file is its own name."""
+    code, out, _ = call("ls", "s3://bucket/deep/", "s3://bucket/a.txt", "s3://bucket/deep/more/")
+    assert code == 0
+    assert out == "s3://bucket/deep/:\nb.bin\nmore/\ns3://bucket/a.txt\n\ns3://bucket/deep/more/:\nc\n"
+
+
+def test_looking_at_nothing_says_so(call: Call, caplog: pytest.LogCaptureFixture) -> None:
+    """A prefix below which there is nothing has an empty list, and a warning that says to check the spelling."""
+    assert call("ls", "s3://bucket/depe/") == (0, "", "")
+    assert "s3://bucket/depe/: no object has a key below this" in caplog.text
+    code, out, _ = call("doctor", "s3://bucket/depe/")
+    assert code == 1
+    assert "WRONG  s3://bucket/depe/" in out
+
+
 def test_json_has_a_stable_shape(call: Call) -> None:
     """--json prints one document, of the shape that --help promises."""
     code, out, _ = call("ls", "--json", "s3://bucket/")
     assert code == 0
     assert json.loads(out)[0] == {
-        "path": "a.txt", "type": "file", "size": 5, "modified": "2020-09-13T12:26:40Z"
+        "target": "s3://bucket/", "path": "a.txt", "type": "file", "size": 5, "modified": "2020-09-13T12:26:40Z"
     }  # fmt: skip
     (row,) = json.loads(call("stat", "--json", "s3://bucket/deep/b.bin")[1])
     assert set(row) == {"path", "type", "size", "modified", "mode", "inode", "device", "uid", "gid"}
@@ -147,6 +163,13 @@ def test_cat_writes_bytes(server: S3Server, tmp_path: Path) -> None:
         (["ls", "/content/x", "-m", "s3://bucket/deep:/content/x"], 2, "must end in a trailing slash"),
         (["ls", "s3://bucket/", "-o", "cache_sise=1GiB"], 2, "did you mean 'cache_size'?"),
         (["ls", "s3://bucket/", "-o", "cache_size"], 2, "NAME=VALUE"),
+        (["ls", "bucket/deep/"], 1, "(a source is a URL, such as s3://bucket/prefix/): bucket/deep/\n"),
+        (["ls", "/x", "-m", "s3://bucket/deep/:x"], 2, "SRC:PATH needs an absolute path: write s3://bucket/deep/:/x"),
+        (["ls", "s3://bucket/", "-o", "cache_dir=/dev/null/x"], 3, "cache directory cannot be used: Not a directory"),
+        (["run", "-m", "s3://bucket/:/dev/null/x", "--", "-c", "1"], 3, "a mount point is a directory; this is a file"),
+        (["run", "-m", "s3://bucket/:/x", "-o", "cache_dir=/dev/null/x", "--", "-c", "1"], 3, "cache directory"),
+        (["index", "save", "s3://no-such-bucket/", "names"], 3, "s3://no-such-bucket/"),
+        (["demo", "s3://no-such-bucket/"], 3, "s3://no-such-bucket/"),
         (["cache", "evict", "much"], 2, "not a size"),
         (["cache", "--cache-dir", "/dev/null/x", "info"], 1, "cache directory cannot be used"),
     ],

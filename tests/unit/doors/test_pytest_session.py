@@ -224,3 +224,39 @@ def test_workers_record_and_replay_together(pytester: pytest.Pytester, server: S
     result = pytester.runpytest_subprocess(*arguments, "-n", "1", "--vfs-replay", "run.vfs")
     result.assert_outcomes(passed=2)
     assert len(server.requests) == 0
+
+
+@pytest.mark.parametrize(
+    "workers", [pytest.param([], id="alone"), pytest.param(["-p", "xdist", "-n", "2"], id="xdist")]
+)
+def test_a_report_of_the_run_meets_no_mount(
+    pytester: pytest.Pytester, workers: tuple[str, ...], tmp_path: Path
+) -> None:
+    """A JUnit file is written to the disk where a mount of the run covers its place; conftest.py sees the mount."""
+    if workers:
+        pytest.importorskip("xdist")
+    pytester.makeini(f"[pytest]\nvfs_mounts = s3://bucket/data/:{tmp_path}\ncache_dir = {tmp_path}/cache\n")
+    pytester.makeconftest(f"""
+        import os
+
+        def pytest_sessionfinish():
+            print("conftest sees", sorted(os.listdir({str(tmp_path)!r})))
+        """)
+    pytester.makepyfile(f"""
+        import os
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def ends_late():
+            yield
+            assert os.path.exists("{tmp_path}/one")
+
+        def test_one(ends_late):
+            assert sorted(os.listdir({str(tmp_path)!r})) == ["one", "two"]
+            assert False, "on purpose"
+        """)
+    result = pytester.runpytest_subprocess(*PLUGIN, *workers, "-s", "-x", f"--junitxml={tmp_path}/out.xml")
+    result.assert_outcomes(failed=1)
+    assert "conftest sees ['one', 'two']" in result.stdout.str()
+    assert "on purpose" in (tmp_path / "out.xml").read_text()
+    assert (tmp_path / "cache").is_dir()
