@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 EMPTY: Final = "empty component"
@@ -27,6 +28,14 @@ def why_invalid(component: str) -> str:
         except UnicodeEncodeError:
             return NOT_UTF_8
     return ""
+
+
+def all_valid(components: Sequence[str]) -> bool:
+    """Whether ``why_invalid`` has nothing against any of *components*, none of which has a slash."""
+    together = f"/{'/'.join(components)}/"
+    if "//" in together or "/./" in together or "/../" in together or "\0" in together:
+        return False
+    return together.isascii() or not any(map(why_invalid, components))
 
 
 def visible_part(directory: str) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 APPLICATION_ID: Final = 0x7666_736F
 """``vfso``: tells a snapshot from any other SQLite file."""
 
@@ -12,16 +12,20 @@ ROOT: Final = 1
 """The id of the directory with the empty path; parents always have smaller ids than their children."""
 
 TABLES: Final = (
+    # *entries* are files and directories, *files* are files alone.
     """
     CREATE TABLE directory (
         id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, parent INTEGER, name TEXT NOT NULL,
-        mtime_ns INTEGER NOT NULL DEFAULT 0, entries INTEGER NOT NULL DEFAULT 0)
+        mtime_ns INTEGER NOT NULL DEFAULT 0, entries INTEGER NOT NULL DEFAULT 0, files INTEGER NOT NULL DEFAULT 0)
     """,
-    # What the directories hold. A directory has no size. The primary key is the order of scan().
+    # The files, a leaf (leaf.py) a row: writing and reading rows costs SQLite as much for one file as
+    # for a leaf of them. The leaves of a directory do not overlap. The checksum is there because a
+    # page of zeros inside of a long value is none that SQLite would notice.
     """
-    CREATE TABLE entry (
-        parent INTEGER NOT NULL, name TEXT NOT NULL, size INTEGER, mtime_ns INTEGER, etag TEXT,
-        storage_class TEXT DEFAULT '', version_id TEXT DEFAULT '', PRIMARY KEY (parent, name)) WITHOUT ROWID
+    CREATE TABLE leaf (
+        id INTEGER PRIMARY KEY, parent INTEGER NOT NULL, first TEXT NOT NULL, last TEXT NOT NULL,
+        files INTEGER NOT NULL, size INTEGER NOT NULL, largest INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+        checksum INTEGER NOT NULL, data BLOB NOT NULL)
     """,
     # Objects with the name of a directory, whole, since they come back when the directory goes.
     """
@@ -39,6 +43,12 @@ TABLES: Final = (
     """,
     "CREATE TABLE info (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
 )
+
+INDEXES: Final = (
+    "CREATE INDEX IF NOT EXISTS child ON directory (parent, name)",
+    "CREATE INDEX IF NOT EXISTS leaf_order ON leaf (parent, first)",
+)
+"""Made when the rows are there: that is faster, and a listing comes in no certain order."""
 
 
 def encode_key(key: str) -> bytes:

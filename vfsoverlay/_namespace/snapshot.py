@@ -4,38 +4,42 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from typing import Any, Final
+from heapq import merge
+from itertools import chain
+from operator import attrgetter
+from typing import Final
 
+from vfsoverlay._namespace import leaf
 from vfsoverlay._namespace.directory_cache import DirectoryCache
 from vfsoverlay._namespace.names import SHADOWED
-from vfsoverlay._namespace.nodes import DirectoryNode, FileNode, Hidden, Node
+from vfsoverlay._namespace.nodes import DirectoryNode, Hidden, Node
 from vfsoverlay._namespace.schema import decode_key, encode_key
 from vfsoverlay._namespace.snapshot_file import SnapshotFile
 
+#: Leaves, and directories, that a scan of a large directory reads at once.
+_LEAVES: Final = 8
 _BATCH: Final = 1000
 #: Entries of a directory that is taken into memory whole; a larger one is read as it is asked for.
 _MAX_LOADED: Final = 100_000
 #: A directory is taken into memory once this share of it was asked for one by one: by then that has
 #: cost about as much as reading it whole.
-_LOAD_SHARE: Final = 16
+_LOAD_SHARE: Final = 32
 #: Nodes remembered of directories that are not in memory.
 _MAX_SINGLE: Final = 10_000
 
-_CHILDREN: Final = "SELECT name, size, mtime_ns, etag, storage_class, version_id FROM entry WHERE parent = ?"
-
-#: What ``FileNode._make`` does, at a third of its time.
-_new: Final = tuple.__new__
+_LEAF_OF: Final = "parent = ? AND first <= ? ORDER BY first DESC LIMIT 1"
 
 
 class _Directory:
     """What is in memory about one directory: its row, and its children once they were worth it."""
 
-    __slots__ = ("entries", "id", "misses", "mtime_ns", "nodes", "used", "weight")
+    __slots__ = ("entries", "files", "id", "misses", "mtime_ns", "nodes", "used", "weight")
 
-    def __init__(self, id_: int, mtime_ns: int, entries: int, nodes: dict[str, Node] | None = None) -> None:
+    def __init__(self, id_: int, mtime_ns: int, entries: int, files: int, nodes: dict[str, Node] | None = None) -> None:
         self.id = id_
         self.mtime_ns = mtime_ns
         self.entries = entries
+        self.files = files
         self.nodes = nodes
         self.misses = 0
         self.used = True
@@ -100,8 +104,9 @@ class Snapshot:
         directory = self._existing(path)
         if directory.nodes is not None:
             return list(directory.nodes)
-        rows = self._file.query("SELECT name FROM entry WHERE parent = ? ORDER BY name", (directory.id,))
-        return [name for (name,) in rows]
+        found = [name for data in self._leaves(directory) for name in leaf.names_in(data)]
+        folders = [node.name for node in self._folders(directory)]
+        return sorted(found + folders) if folders else found
 
     def hidden(self) -> Iterator[Hidden]:
         """The objects that no path leads to, with the reason, in byte order of their keys."""
@@ -138,19 +143,29 @@ class Snapshot:
         directory.misses += 1
         if directory.misses * _LOAD_SHARE >= directory.entries and directory.entries <= _MAX_LOADED:
             return self._nodes(above, directory).get(name)
-        rows = self._file.query(_CHILDREN + " AND name = ?", (directory.id, name))
-        if not rows:
-            return None
-        node = _node(rows[0])
-        if len(self._single) >= _MAX_SINGLE:
-            self._single = {}
-        self._single[above, name] = node
+        node = self._find(above, directory, name)
+        if node is not None:
+            if len(self._single) >= _MAX_SINGLE:
+                self._single = {}
+            self._single[above, name] = node
         return node
+
+    def _find(self, above: str, directory: _Directory, name: str) -> Node | None:
+        """The child *name* of a directory that is not in memory."""
+        if directory.files:
+            for data in self._file.leaves(
+                "parent = ? AND first <= ? ORDER BY first DESC LIMIT 1", (directory.id, name)
+            ):
+                node = leaf.file_in(data, name)
+                if node is not None:
+                    return node
+        folder = self._directory(f"{above}/{name}" if above else name) if directory.entries > directory.files else None
+        return None if folder is None else DirectoryNode(name, folder.mtime_ns)
 
     def _directory(self, path: str) -> _Directory | None:
         directory = self._directories.items.get(path)
         if directory is None:
-            rows = self._file.query("SELECT id, mtime_ns, entries FROM directory WHERE path = ?", (path,))
+            rows = self._file.query("SELECT id, mtime_ns, entries, files FROM directory WHERE path = ?", (path,))
             if not rows:
                 return None
             directory = _Directory(*rows[0])
@@ -173,27 +188,47 @@ class Snapshot:
             other = self._directories.items.get(path)  # of a thread that was quicker
             if other is not None and other.nodes is not None:
                 return other.nodes
-            rows = self._file.query(_CHILDREN + " ORDER BY name", (directory.id,))
-            nodes: dict[str, Node] = {
-                row[0]: _new(FileNode, row) if row[1] is not None else DirectoryNode(row[0], row[2]) for row in rows
-            }
-            self._directories.put(path, _Directory(directory.id, directory.mtime_ns, directory.entries, nodes))
+            files = chain.from_iterable(map(leaf.files_in, self._leaves(directory)))
+            nodes: dict[str, Node] = {node.name: node for node in files}
+            if directory.entries > directory.files:
+                nodes.update((node.name, node) for node in self._folders(directory))
+                nodes = dict(sorted(nodes.items()))
+            loaded = _Directory(directory.id, directory.mtime_ns, directory.entries, directory.files, nodes)
+            self._directories.put(path, loaded)
         return nodes
+
+    def _leaves(self, directory: _Directory) -> list[bytes]:
+        return self._file.leaves("parent = ? ORDER BY first", (directory.id,)) if directory.files else []
+
+    def _folders(self, directory: _Directory, after: str = "", limit: int = -1) -> list[DirectoryNode]:
+        """The directories in *directory*, in byte order; all but those up to *after*, not more than *limit*."""
+        if directory.entries == directory.files:
+            return []
+        query = "SELECT name, mtime_ns FROM directory WHERE parent = ? AND name > ? ORDER BY name LIMIT ?"
+        return [DirectoryNode(*row) for row in self._file.query(query, (directory.id, after, limit))]
 
     def _stream(self, directory: _Directory) -> Iterator[Node]:
         """The children of a large directory; each step is a query of its own, so a fork does not end it."""
+        if directory.entries == directory.files:
+            return self._stream_files(directory)
+        return merge(self._stream_files(directory), self._stream_folders(directory), key=attrgetter("name"))
+
+    def _stream_files(self, directory: _Directory) -> Iterator[Node]:
         last = ""
         while True:
-            query = f"{_CHILDREN} AND name > ? ORDER BY name LIMIT {_BATCH}"
-            rows = self._file.query(query, (directory.id, last))
-            yield from map(_node, rows)
-            if len(rows) < _BATCH:
+            condition = f"parent = ? AND first > ? ORDER BY first LIMIT {_LEAVES}"
+            leaves = self._file.leaves(condition, (directory.id, last))
+            for data in leaves:
+                yield from leaf.files_in(data)
+            if len(leaves) < _LEAVES:
                 return
-            last = rows[-1][0]
+            last = leaf.names_in(leaves[-1])[-1]
 
-
-def _node(row: tuple[Any, ...]) -> Node:
-    return DirectoryNode(row[0], row[2]) if row[1] is None else _new(FileNode, row)
+    def _stream_folders(self, directory: _Directory) -> Iterator[Node]:
+        last = ""
+        while folders := self._folders(directory, last, _BATCH):
+            yield from folders
+            last = folders[-1].name
 
 
 def open_snapshot(path: str) -> Snapshot:

@@ -1,4 +1,5 @@
 """The file of a snapshot, open for reading: it is in use by this process, and answers queries."""
+# ruff: noqa: S608 - the texts put into statements are our own
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import threading
 from collections.abc import Mapping
 from os import O_CLOEXEC, O_RDONLY
 from typing import Any
+from zlib import crc32
 
 from vfsoverlay import _real
 from vfsoverlay._fork_gate import no_fork
@@ -17,6 +19,9 @@ from vfsoverlay._namespace.schema import APPLICATION_ID, FORMAT, read_only_uri
 # Connections of the parent after a fork: SQLite forbids to use or to close them here, and so they are
 # kept from the garbage collector.
 _forgotten: list[sqlite3.Connection] = []
+
+#: Leaves that are checked at once.
+_CHECKED = 100
 
 _TEXTS = ("identity", "prefix", "generation", "boot_id")
 _NUMBERS = ("listed_at_ns", "object_count", "total_size", "largest_size", "hidden_count")
@@ -52,12 +57,26 @@ class SnapshotFile:
         except sqlite3.Error as error:
             raise self.broken(str(error)) from error
 
+    def leaves(self, condition: str, values: tuple[Any, ...]) -> list[bytes]:
+        """The leaves that a SELECT with *condition* finds, checked."""
+        rows = self.query(f"SELECT checksum, data FROM leaf WHERE {condition}", values)
+        for checksum, data in rows:
+            if crc32(data) != checksum:
+                raise self.broken("a part of it is not what was written")  # noqa: EM101 - passed to broken()
+        return [data for _, data in rows]
+
     def is_sound(self) -> bool:
         """Whether the file is consistent as a whole; takes about a second for a million objects."""
         try:
-            return self.query("PRAGMA quick_check") == [("ok",)]
+            if self.query("PRAGMA quick_check") != [("ok",)]:
+                return False
+            last = 0
+            while rows := self.query(f"SELECT id FROM leaf WHERE id > ? ORDER BY id LIMIT {_CHECKED}", (last,)):
+                self.leaves("id > ? AND id <= ?", (last, rows[-1][0]))
+                last = rows[-1][0]
         except OSError:
             return False
+        return True
 
     def after_fork(self) -> None:
         """Drop the parent's connection and lock; called in the child, which holds the file as well."""

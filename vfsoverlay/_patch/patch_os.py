@@ -51,9 +51,9 @@ class Stat(Replacement):
                     if _needle or (status.st_dev, status.st_ino) not in _state.shadowed:
                         return status
             else:
-                known = _state.files.known(path)
-                if known is not None and not _inside.active:
-                    return known[0].status(*known[1:])
+                status = None if _inside.active else _state.files.known_status(path)
+                if status is not None:
+                    return status
         try:
             return reach(
                 lambda path: self.real(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks),
@@ -86,9 +86,9 @@ class Lstat(Replacement):
                     if _needle or (status.st_dev, status.st_ino) not in _state.shadowed:
                         return status
             else:
-                known = _state.files.known(path)
-                if known is not None and not _inside.active:
-                    return known[0].status(*known[1:])
+                status = None if _inside.active else _state.files.known_status(path)
+                if status is not None:
+                    return status
         try:
             if isinstance(path, int):
                 return self.real(path, dir_fd=dir_fd)

@@ -212,7 +212,9 @@ def _all_below(answer: ListAnswer | VersionsAnswer, prefix: str) -> bool:
     if not prefix:
         return True
     rows = answer.rows if isinstance(answer, ListAnswer) else [version.row for version in answer.versions]
-    return all(row[0].startswith(prefix) for row in rows)
+    keys = [row[0] for row in rows]
+    # What is between two texts that begin alike begins so as well.
+    return not keys or (min(keys).startswith(prefix) and max(keys).startswith(prefix))
 
 
 def _origin(session: S3Session) -> str:

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 from hashlib import blake2b
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from vfsoverlay._namespace.nodes import FileNode
+
+if TYPE_CHECKING:
+    from vfsoverlay._namespace.nodes import Node
 
 #: Archived objects are visible but cannot be read until restored; GLACIER_IR answers at once.
 ARCHIVED: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 _BLOCK_SIZE: Final = 131072
+_DIRECTORY_SIZE: Final = 4096
 _NS: Final = 1_000_000_000
+_UNPACK: Final = struct.Struct("<Q").unpack
 
 
 def inode_number(origin: str, key: str) -> int:
     """A positive 63-bit number that is the same in every process and run for this bucket and key."""
-    digest = blake2b(f"{origin}\0{key}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
-    return (int.from_bytes(digest, "little") >> 1) or 1
+    return _inode(f"{origin}\0{key}".encode("utf-8", "surrogateescape"))
+
+
+def _inode(name: bytes) -> int:
+    (number,) = _UNPACK(blake2b(name, digest_size=8).digest())
+    return number >> 1 or 1
 
 
 def device_number(source: str, root_dir: str) -> int:
@@ -28,12 +40,40 @@ def device_number(source: str, root_dir: str) -> int:
 
 def make_stat(mode: int, inode: int, device: int, owner: tuple[int, int], size: int, mtime_ns: int) -> os.stat_result:
     """A complete ``os.stat_result``; all three times are *mtime_ns*, as a listing has no others."""
-    seconds = mtime_ns // _NS
-    exact = mtime_ns / _NS
+    s = mtime_ns // _NS
+    t = mtime_ns / _NS
     links = 2 if stat.S_ISDIR(mode) else 1
     blocks = (size + 511) // 512
-    whole = (mode, inode, device, links, *owner, size, seconds, seconds, seconds)
-    return os.stat_result((*whole, exact, exact, exact, mtime_ns, mtime_ns, mtime_ns, _BLOCK_SIZE, blocks, 0))
+    times = s, s, s, t, t, t, mtime_ns, mtime_ns, mtime_ns
+    return os.stat_result((mode, inode, device, links, *owner, size, *times, _BLOCK_SIZE, blocks, 0))
+
+
+class StatusMaker:
+    """Makes the attributes of the files and directories of one mount.
+
+    Args:
+        origin: Where the store is; with the key it makes inode numbers.
+        prefix: What the keys begin with.
+        device: The device number of the mount.
+        owner: User and group that all belong to.
+        modes: The permissions of files and of directories.
+    """
+
+    def __init__(self, origin: str, prefix: str, device: int, owner: tuple[int, int], modes: tuple[int, int]) -> None:
+        self._seed = f"{origin}\0{prefix}".encode("utf-8", "surrogateescape")
+        self._device = device
+        self._owner = owner
+        self._file_mode = stat.S_IFREG | modes[0]
+        self._dir_mode = stat.S_IFDIR | modes[1]
+
+    def __call__(self, path: str, node: Node) -> os.stat_result:
+        """The attributes of *node* at *path*."""
+        name = self._seed + path.encode("utf-8", "surrogateescape")
+        if type(node) is FileNode:
+            mode = stat.S_IFREG if node.storage_class in ARCHIVED else self._file_mode
+            return make_stat(mode, _inode(name), self._device, self._owner, node.size, node.mtime_ns)
+        inode = _inode(name + b"/")
+        return make_stat(self._dir_mode, inode, self._device, self._owner, _DIRECTORY_SIZE, node.mtime_ns)
 
 
 def permits(status: os.stat_result, wanted: int) -> bool:

@@ -97,6 +97,18 @@ class FileSystem:
             return None
         return None if node is None else (*found, node)
 
+    def known_status(self, path: str) -> os.stat_result | None:
+        """The attributes of an absolute *path* without odd parts, if it is in a mount and exists, as ``known``."""
+        for prefix, point in self.table.prefixes:
+            if path.startswith(prefix) or (len(path) == len(prefix) - 1 and prefix.startswith(path)):
+                status = point.kept_status.get(path)
+                try:
+                    return status or point.status_as_spelled(path, path[len(prefix) :])
+                except OSError:
+                    # As in known().
+                    return None
+        return None
+
     def located(self, path: str) -> Location | None:
         """The location of an existing, absolute *path* without odd parts; None: the long way decides."""
         table = self.table

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 import threading
 import time
 from collections import deque
@@ -15,6 +14,7 @@ from vfsoverlay._cache.layout import DATA, SMALL_OBJECT
 from vfsoverlay._metrics import Metrics
 from vfsoverlay._model import ObjectId, ObjectInfo
 from vfsoverlay._namespace.nodes import DirectoryNode, FileNode
+from vfsoverlay._namespace.snapshot import Snapshot
 from vfsoverlay._vfs import attributes
 from vfsoverlay._vfs.event_loop import Blocking
 from vfsoverlay._vfs.naming import refreshed
@@ -87,10 +87,13 @@ class MountPoint:
         self.device = attributes.device_number(spec.source, spec.root_dir)
         uid, gid = spec.option("uid"), spec.option("gid")
         self.owner = (_real.geteuid() if uid is None else uid, os.getegid() if gid is None else gid)
-        self._file_mode = stat.S_IFREG | spec.option("file_mode")
-        self._dir_mode = stat.S_IFDIR | spec.option("dir_mode")
-        self._all_may_read = self._file_mode & 0o444 == 0o444
+        modes = spec.option("file_mode"), spec.option("dir_mode")
+        self._all_may_read = modes[0] & 0o444 == 0o444
+        self._make_status = attributes.StatusMaker(store.origin, prefix, self.device, self.owner, modes)
         self._status: dict[str, tuple[Node, os.stat_result]] = {}
+        self._names_stay = isinstance(namespace, Snapshot)
+        #: Attributes by path, as spelled and absolute; another table as soon as names may have changed.
+        self.kept_status: dict[str, os.stat_result] = {}
         self._object_ids: dict[str, tuple[FileNode, ObjectId]] = {}
         #: Objects that were opened in a newer version than the listing names (on_change="reopen").
         self._reopened: dict[str, FileNode | None] = {}
@@ -176,13 +179,24 @@ class MountPoint:
         self._status[path] = (node, result)
         return result
 
-    def _make_status(self, path: str, node: Node) -> os.stat_result:
-        if isinstance(node, FileNode):
-            mode = stat.S_IFREG if node.storage_class in attributes.ARCHIVED else self._file_mode
-            inode = attributes.inode_number(self.store.origin, self.prefix + path)
-            return attributes.make_stat(mode, inode, self.device, self.owner, node.size, node.mtime_ns)
-        inode = attributes.inode_number(self.store.origin, f"{self.prefix}{path}/")
-        return attributes.make_stat(self._dir_mode, inode, self.device, self.owner, 4096, node.mtime_ns)
+    def status_as_spelled(self, path: str, rest: str) -> os.stat_result | None:
+        """The attributes of *rest*, a path below this mount, kept as those of *path*, its spelling.
+
+        They count until the names change, which makes them quicker to find than those of ``status``.
+        None: nothing is there.
+        """
+        # Before the look-up: what is found in names that change meanwhile goes to a table nobody uses.
+        kept = self.kept_status
+        node = self.lookup(rest)
+        if node is None:
+            return None
+        if not self._names_stay:
+            return self.status(rest, node)
+        result = self._make_status(rest, node)
+        if len(kept) >= _MAX_STATUS:
+            kept.clear()
+        kept[path] = result
+        return result
 
     # --- bytes
 
@@ -316,6 +330,7 @@ class MountPoint:
             return None
         self._reopened[path] = newer
         self.lookup = self._lookup_reopened
+        self.kept_status = {}
         if newer is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         return newer
@@ -345,6 +360,7 @@ class MountPoint:
         old, self.namespace = self.namespace, fresh
         self._status, self._reopened = {}, {}
         self.lookup = fresh.lookup
+        self.kept_status = {}
         self._order = ReadOrder(fresh.lookup, fresh.scan, fresh.is_listed)
         if old is not fresh:
             # Not closed at once: other threads may be in the middle of a look-up or a listing of it.

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 class MountTable:
     """An immutable set of mounts; a change makes a new table, so readers need no lock."""
 
-    __slots__ = ("_prefixes", "ancestors", "names", "points")
+    __slots__ = ("ancestors", "names", "points", "prefixes")
 
     def __init__(self, points: Iterable[MountPoint] = ()) -> None:
         self.points: tuple[MountPoint, ...] = tuple(points)
         roots = {root: point for point in self.points for root in point.roots}
-        #: Longest first, so that a mount below another one wins.
-        self._prefixes = sorted(((root + "/", point) for root, point in roots.items()), key=lambda p: -len(p[0]))
+        #: Mount points with a slash. Longest first, so that a mount below another one wins.
+        self.prefixes = sorted(((root + "/", point) for root, point in roots.items()), key=lambda p: -len(p[0]))
         #: Directory -> names in it that lead to a mount point.
         self.ancestors: dict[str, frozenset[str]] = _ancestors(roots)
         #: All these names.
@@ -27,7 +27,7 @@ class MountTable:
 
     def find(self, path: str) -> tuple[MountPoint, str] | None:
         """The mount that an absolute, normal *path* lies in, and the rest of the path; None if in none."""
-        for prefix, point in self._prefixes:
+        for prefix, point in self.prefixes:
             if path.startswith(prefix):
                 return point, path[len(prefix) :]
             if len(path) == len(prefix) - 1 and prefix.startswith(path):

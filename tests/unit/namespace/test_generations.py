@@ -173,7 +173,7 @@ def test_a_later_run_reuses_a_snapshot_that_is_new_enough(build: Build, tmp_path
         "UPDATE info SET value = '2000' WHERE name = 'largest_size'",
         "UPDATE info SET value = 'many' WHERE name = 'largest_size'",
         "UPDATE info SET value = '' WHERE name = 'object_count'",
-        "PRAGMA user_version = 2",
+        "PRAGMA user_version = 1",
         "DROP TABLE info",
     ],
 )

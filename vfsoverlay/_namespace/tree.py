@@ -1,0 +1,169 @@
+"""Completes the tree in a snapshot that was filled: order, shadowed files, counts, and times of directories."""
+# ruff: noqa: S608 - the texts put into statements are our own table names
+
+from __future__ import annotations
+
+import sqlite3
+from array import array
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import Any, Final
+
+from vfsoverlay._namespace import leaf
+from vfsoverlay._namespace.pending_rows import PendingRows
+from vfsoverlay._namespace.schema import INDEXES, ROOT, read_only_uri
+
+_FILE: Final = ("name", "size", "mtime_ns", "etag", "storage_class", "version_id")
+_MAKE_LOOSE: Final = """
+    CREATE TABLE loose (name TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, etag TEXT, storage_class TEXT,
+        version_id TEXT) WITHOUT ROWID
+"""
+#: Leaves that may have files of the name of a directory.
+_SUSPECTS: Final = """
+    SELECT id, parent, first, last FROM leaf
+    WHERE EXISTS (SELECT 1 FROM directory WHERE parent = leaf.parent AND name BETWEEN first AND last)
+"""
+_MEASURE: Final = {
+    "leaf": "sum(files), sum(size), max(largest), max(mtime_ns)",
+    "shadowed": "count(*), sum(size), max(size), max(mtime_ns)",
+    "hidden": "count(*), sum(size), max(size), max(mtime_ns)",
+}
+_COUNT_HIDDEN: Final = "SELECT count(*) + (SELECT count(*) FROM shadowed) FROM hidden WHERE reason != ''"
+#: Directories that were there before, and whether they have the same number of files and the same directories.
+_BEFORE: Final = """
+    SELECT new.id, old.id, new.mtime_ns, old.mtime_ns, new.entries = old.entries AND new.files = old.files
+        AND NOT EXISTS (
+            SELECT 1 FROM directory AS child WHERE child.parent = new.id AND NOT EXISTS (
+                SELECT 1 FROM previous.directory AS was WHERE was.parent = old.id AND was.name = child.name))
+    FROM directory AS new JOIN previous.directory AS old USING (path)
+"""
+
+
+def complete(connection: sqlite3.Connection, *, now_ns: int, previous: str = "") -> dict[str, int]:
+    """Make a whole of all rows that were put in, and return what was counted.
+
+    Args:
+        connection: The snapshot, in a transaction.
+        now_ns: When the listing was begun.
+        previous: Path of the snapshot before this one, or empty.
+    """
+    for statement in INDEXES:
+        connection.execute(statement)
+    for parent in _unordered(connection):
+        _order(connection, parent)
+    _shadow(connection)
+    counts = _measure(connection, now_ns)
+    if previous:
+        _keep_mtimes(connection, previous, now_ns)
+    (counts["hidden_count"],) = connection.execute(_COUNT_HIDDEN).fetchone()
+    return counts
+
+
+def _unordered(connection: sqlite3.Connection) -> list[int]:
+    """The directories whose leaves overlap: they came in no order, or something was listed twice."""
+    found: list[int] = []
+    before: tuple[int, str] = 0, ""
+    for parent, first, last in connection.execute("SELECT parent, first, last FROM leaf ORDER BY parent, first"):
+        if before[0] == parent and first <= before[1] and found[-1:] != [parent]:
+            found.append(parent)
+        before = parent, last
+    return found
+
+
+def _order(connection: sqlite3.Connection, parent: int) -> None:
+    """Cut the files of the directory *parent* into leaves anew; of two with one name, the later one counts."""
+    connection.execute(_MAKE_LOOSE)
+    query = "SELECT data FROM leaf WHERE parent = ? ORDER BY id"
+    for (data,) in connection.execute(query, (parent,)):
+        connection.executemany("INSERT OR REPLACE INTO loose VALUES (?,?,?,?,?,?)", leaf.files_in(data))
+    connection.execute("DELETE FROM leaf WHERE parent = ?", (parent,))
+    leaves = PendingRows(connection, "leaf", leaf.COLUMNS)
+    files = connection.execute(f"SELECT {','.join(_FILE)} FROM loose ORDER BY name")
+    while some := files.fetchmany(leaf.SIZE):
+        leaves.add(*leaf.row(parent, *zip(*some, strict=True)))
+    leaves.flush()
+    connection.execute("DROP TABLE loose")
+
+
+def _shadow(connection: sqlite3.Connection) -> None:
+    """Put files that have the name of a directory aside."""
+    shadowed = PendingRows(connection, "shadowed", ("parent", *_FILE))
+    names = "SELECT name FROM directory WHERE parent = ? AND name BETWEEN ? AND ?"
+    for id_, parent, first, last in connection.execute(_SUSPECTS).fetchall():
+        folders = {name for (name,) in connection.execute(names, (parent, first, last))}
+        (data,) = connection.execute("SELECT data FROM leaf WHERE id = ?", (id_,)).fetchone()
+        files = list(leaf.files_in(data))
+        left = [file for file in files if file.name not in folders]
+        if len(left) == len(files):
+            continue
+        for file in files:
+            if file.name in folders:
+                shadowed.add(parent, *file)
+        connection.execute("DELETE FROM leaf WHERE id = ?", (id_,))
+        if left:
+            changed = PendingRows(connection, "leaf", leaf.COLUMNS)
+            changed.add(*leaf.row(parent, *zip(*left, strict=True)))
+            changed.flush()
+    shadowed.flush()
+
+
+def _measure(connection: sqlite3.Connection, now_ns: int) -> dict[str, int]:
+    """Set the number of entries and the mtime of each directory; return what was counted.
+
+    A directory's mtime is that of its newest own object, else of its newest directory: it
+    depends on the objects alone, so two runs agree.
+    """
+    (last,) = connection.execute("SELECT max(id) FROM directory").fetchone()
+    # Arrays, not dicts: a listing may have a million directories.
+    newest, below, files, folders = (array("q", bytes(8 * (last + 1))) for _ in range(4))
+    objects = total = largest = 0
+    for table, what in _MEASURE.items():
+        for parent, count, size, most, mtime_ns in connection.execute(
+            f"SELECT parent, {what} FROM {table} GROUP BY parent"
+        ):
+            objects += count
+            total += size
+            largest = max(largest, most)
+            newest[parent] = max(newest[parent], mtime_ns)
+            if table == "leaf":
+                files[parent] = count
+    ids = array("q")
+    for id_, parent in connection.execute("SELECT id, parent FROM directory ORDER BY id DESC"):
+        ids.append(id_)
+        newest[id_] = newest[id_] or below[id_]
+        if parent is not None:
+            below[parent] = max(below[parent], newest[id_])
+            folders[parent] += 1
+    newest[ROOT] = newest[ROOT] or now_ns
+    rows = ((newest[id_], files[id_] + folders[id_], files[id_], id_) for id_ in ids)
+    connection.executemany("UPDATE directory SET mtime_ns = ?, entries = ?, files = ? WHERE id = ?", rows)
+    return {"object_count": objects, "total_size": total, "largest_size": largest}
+
+
+def _keep_mtimes(connection: sqlite3.Connection, previous: str, now_ns: int) -> None:
+    """A directory's mtime changes exactly when the names in it do: else it stays, and never stays by chance."""
+    connection.execute("COMMIT")  # ATTACH works outside of transactions only
+    connection.execute("ATTACH ? AS previous", (read_only_uri(previous),))
+    kept = list(_mtimes_to_keep(connection, now_ns))
+    connection.execute("DETACH previous")
+    connection.execute("BEGIN")
+    connection.executemany("UPDATE directory SET mtime_ns = ? WHERE id = ?", kept)
+
+
+def _mtimes_to_keep(connection: sqlite3.Connection, now_ns: int) -> Iterator[tuple[int, int]]:
+    """What the mtime of some directories has to be, and their ids."""
+    for new_id, old_id, new, old, alike in connection.execute(_BEFORE):
+        if alike and _digest(connection, "main", new_id) == _digest(connection, "previous", old_id):
+            if new != old:
+                yield old, new_id
+        elif new == old:
+            yield now_ns, new_id
+
+
+def _digest(connection: sqlite3.Connection, schema: str, directory: int) -> bytes:
+    """A digest of the names of the files in *directory*, however they are cut into leaves."""
+    digest = blake2b()
+    rows: Any = connection.execute(f"SELECT data FROM {schema}.leaf WHERE parent = ? ORDER BY first", (directory,))
+    for (data,) in rows:
+        digest.update(leaf.name_bytes(data))
+    return digest.digest()
