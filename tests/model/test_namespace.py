@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from vfsoverlay._namespace.generations import build_snapshot, refresh_snapshot
 from vfsoverlay._namespace.lazy import LazyNamespace
 from vfsoverlay._namespace.nodes import FileNode, Namespace
 from vfsoverlay._namespace.snapshot import Snapshot, open_snapshot
+from vfsoverlay._namespace.snapshot_writer import SnapshotWriter
 
 LIMITS: dict[str, Any] = {"max_objects": 10_000, "max_object_size": 10_000}
 
@@ -75,11 +78,40 @@ def test_a_snapshot_shows_what_the_model_shows(directory: str, sizes: dict[str, 
     real = build_snapshot(store.list_pages, "p/", directory, identity="x", page_size=page_size, **LIMITS)
     try:
         model = NamespaceModel(sizes, "p/")
+        with closing(open_snapshot(real.path, load_share=0)) as unloaded:
+            for path in {*model.directories, *model.files, odd}:
+                check_path(unloaded, model, path)
         check(real, model, odd)
         check_hidden(real, model)
         assert (real.object_count, real.total_size) == (len(sizes), sum(sizes.values()))
     finally:
         real.close()
+
+
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sizes=BUCKETS, page_size=st.integers(1, 8), again=st.integers(0, 8), order=st.randoms(use_true_random=False))
+# The second page of a directory lies between two files of its first.
+@example(sizes={f"p/{i}": 1 for i in range(4)}, page_size=2, again=4, order=random.Random(1))
+def test_the_order_of_rows_does_not_matter(
+    directory: str, sizes: dict[str, int], page_size: int, again: int, order: random.Random
+) -> None:
+    """Whatever order objects come in, and if some come twice, a snapshot is the tree of the model."""
+    rows = [ListedStore(sizes).row(key) for key in sizes]
+    order.shuffle(rows)
+    # What comes later is newer: an object listed again counts as it was listed last.
+    rows = [(row[0], row[1] + 5, *row[2:]) for row in rows[:again]] + rows
+    path = f"{directory}/any order"
+    writer = SnapshotWriter(path, "p/")
+    for start in range(0, len(rows), page_size):
+        writer.add(rows[start : start + page_size])
+    info = dict.fromkeys(("identity", "generation", "boot_id"), "x")
+    writer.finish({**info, "prefix": "p/", "listed_at_ns": "1"}, now_ns=1)
+    with closing(open_snapshot(path)) as real:
+        model = NamespaceModel(sizes, "p/")
+        check(real, model)
+        check_hidden(real, model)
+        assert (real.object_count, real.total_size) == (len(sizes), sum(sizes.values()))
+    os.unlink(path)
 
 
 @settings(deadline=None, max_examples=100)

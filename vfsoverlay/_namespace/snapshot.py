@@ -21,8 +21,7 @@ _LEAVES: Final = 8
 _BATCH: Final = 1000
 #: Entries of a directory that is taken into memory whole; a larger one is read as it is asked for.
 _MAX_LOADED: Final = 100_000
-#: A directory is taken into memory once this share of it was asked for one by one: by then that has
-#: cost about as much as reading it whole.
+#: By then, asking one by one has cost about as much as reading the directory whole.
 _LOAD_SHARE: Final = 32
 #: Nodes remembered of directories that are not in memory.
 _MAX_SINGLE: Final = 10_000
@@ -51,15 +50,17 @@ class Snapshot:
 
     Args:
         path: The snapshot file; it stays as long as this object is open.
+        load_share: A directory is taken into memory once one in so many of its entries was asked for.
 
     Raises:
         FileNotFoundError: There is no such file.
         OSError: It is no snapshot of this version, or it is damaged (EIO).
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, load_share: int = _LOAD_SHARE) -> None:
         self.path = path
         self._file = SnapshotFile(path)
+        self._load_share = load_share
         self._directories: DirectoryCache[_Directory] = DirectoryCache()
         self._single: dict[tuple[str, str], Node] = {}
         self.info = self._file.info
@@ -141,7 +142,7 @@ class Snapshot:
         if directory is None:
             return None
         directory.misses += 1
-        if directory.misses * _LOAD_SHARE >= directory.entries and directory.entries <= _MAX_LOADED:
+        if directory.misses * self._load_share >= directory.entries and directory.entries <= _MAX_LOADED:
             return self._nodes(above, directory).get(name)
         node = self._find(above, directory, name)
         if node is not None:
@@ -231,6 +232,6 @@ class Snapshot:
             last = folders[-1].name
 
 
-def open_snapshot(path: str) -> Snapshot:
+def open_snapshot(path: str, *, load_share: int = _LOAD_SHARE) -> Snapshot:
     """Open the snapshot file *path*, which another process may have built, without asking any store."""
-    return Snapshot(path)
+    return Snapshot(path, load_share=load_share)

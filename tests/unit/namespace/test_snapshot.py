@@ -123,6 +123,21 @@ def test_a_huge_directory_is_streamed(build: Build) -> None:
     assert all(directory.nodes is None for directory in snapshot._directories.items.values() if directory.entries > 1)
 
 
+def test_files_and_directories_of_a_huge_directory_come_in_one_order(build: Build) -> None:
+    """Streamed or not, found one by one or in memory: a directory has the same children in byte order."""
+    keys = sorted([f"d/{i:04d}" for i in range(1000)] + [f"d/{i:04d}x/f" for i in range(0, 1000, 7)])
+    snapshot = build(ListedStore(keys))
+    (directory,) = (snapshot._existing("d"),)
+    streamed = list(snapshot._stream(directory))
+    assert [node.name for node in streamed] == sorted({key.split("/")[1] for key in keys})
+    one_by_one = open_snapshot(snapshot.path, load_share=0)
+    assert [one_by_one.lookup(f"d/{node.name}") for node in streamed] == streamed
+    assert all(one_by_one.lookup(f"d/{i:04d}y") is None for i in range(1000))
+    assert one_by_one.names("d") == [node.name for node in streamed]
+    one_by_one.close()
+    assert list(snapshot.scan("d")) == streamed
+
+
 def test_many_directories_stay_within_the_limit(build: Build) -> None:
     """Whatever was walked, no more entries are in memory than the limit, and answers stay right."""
     snapshot = build(ListedStore([f"{d:03d}/{f:03d}" for d in range(30) for f in range(100)]))

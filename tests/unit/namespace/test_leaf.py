@@ -1,0 +1,50 @@
+"""Files packed into leaves, and found in them."""
+
+from __future__ import annotations
+
+import pytest
+
+from vfsoverlay._namespace import leaf
+from vfsoverlay._namespace.nodes import FileNode
+
+FILES = [
+    FileNode("a", 0, 0, "", "", ""),
+    FileNode("a.jpg", 5 * 1024**4, -(10**18), "abc-2", "GLACIER", ""),
+    FileNode("b c", 1, 10**18, 'quote"d', "", "v1"),
+    FileNode("é" * 500, 2, 7, "é", "", ""),
+    FileNode("\U0001f600", 2**63 - 1, 1, "x" * 5000, "", ""),
+]
+
+
+def pack(files: list[FileNode]) -> bytes:
+    return leaf.pack(*zip(*files, strict=True))
+
+
+@pytest.mark.parametrize("files", [FILES, FILES[:1], FILES[:2], FILES[2:]], ids=["all", "one", "two", "others"])
+def test_files_come_out_as_they_went_in(files: list[FileNode]) -> None:
+    """Every field of every file is what it was, all at once or looked for by name."""
+    packed = pack(files)
+    assert list(leaf.files_in(packed)) == files
+    assert all(type(file) is FileNode for file in leaf.files_in(packed))
+    assert leaf.names_in(packed) == [file.name for file in files]
+    assert [leaf.file_in(packed, file.name) for file in files] == files
+
+
+@pytest.mark.parametrize("name", ["", "b", "jpg", ".jpg", "a.jp", "a.jpgx", "c", "é", "GLACIER", "x", "abc-2"])
+def test_a_part_of_a_name_is_no_name(name: str) -> None:
+    """Only whole names are found, and no other text of the leaf is taken for one."""
+    assert leaf.file_in(pack(FILES), name) is None
+
+
+def test_names_of_leaves_join_to_those_of_their_directory() -> None:
+    """However files are cut into leaves, the bytes of their names are the same one after the other."""
+    whole = leaf.name_bytes(pack(FILES))
+    for cut in range(1, len(FILES)):
+        assert leaf.name_bytes(pack(FILES[:cut])) + leaf.name_bytes(pack(FILES[cut:])) == whole
+
+
+@pytest.mark.parametrize("file", [FILES[0]._replace(etag="a\0b"), FILES[0]._replace(version_id="a\0b")])
+def test_a_text_that_would_be_two_is_refused(file: FileNode) -> None:
+    """A NUL character ends a text in a leaf, so one within is an error that names the text."""
+    with pytest.raises(ValueError, match=r"a.x00b"):
+        pack([file, FILES[1]])
