@@ -6,7 +6,7 @@ from __future__ import annotations
 import operator
 import sqlite3
 from collections.abc import Mapping, Sequence
-from itertools import groupby, islice
+from itertools import compress, groupby, islice
 from typing import Final
 
 from vfsoverlay._fork_gate import no_fork
@@ -54,20 +54,20 @@ class SnapshotWriter:
     @no_fork
     def add(self, rows: Sequence[ObjectRow]) -> None:
         """Add listed objects; all keys begin with the prefix."""
-        above = [row[0][: row[0].rfind("/") + 1] for row in rows]
+        parts = [row[0].rpartition("/") for row in rows]
         start = 0
-        for directory, same in groupby(above):
-            stop = start + sum(1 for _ in same)
-            self._add_to(directory, rows[start:stop])
+        # By what is above and the slash: "/x" is in another directory than "x".
+        for (above, slash), same in groupby(parts, operator.itemgetter(0, 1)):
+            names = [part[2] for part in same]
+            stop = start + len(names)
+            self._add_to(above + slash, rows[start:stop], names)
             start = stop
 
-    def _add_to(self, directory: str, rows: Sequence[ObjectRow]) -> None:
+    def _add_to(self, directory: str, rows: Sequence[ObjectRow], names: list[str]) -> None:
         parent, reason = self._directories.place(directory)
-        cut = len(directory)
-        names = [row[0][cut:] for row in rows]
         if reason or not all_valid(names):
-            rows = [row for row in rows if not self._hide(parent, reason, row, row[0][cut:])]
-            names = [row[0][cut:] for row in rows]
+            shown = [not self._hide(parent, reason, *row) for row in zip(rows, names, strict=True)]
+            rows, names = list(compress(rows, shown)), list(compress(names, shown))
         if not all(map(operator.lt, names, islice(names, 1, None))):
             # What came last is the newest.
             newest = dict(zip(names, rows, strict=True))

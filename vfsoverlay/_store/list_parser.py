@@ -21,7 +21,6 @@ from vfsoverlay._store.protocol import ObjectRow
 
 _OPEN: Final = "<Contents>"
 _CLOSE: Final = "</Contents>"
-_TAG: Final = "Contents>"
 _ENCODED: Final = "<EncodingType>url</EncodingType>"
 
 #: The elements that rows are made of; a negated set of one character is what ``re`` runs through fastest.
@@ -58,18 +57,18 @@ def parse_list(body: bytes) -> ListAnswer:
         return parse_list_strictly(body)
 
 
-def _columns(entries: str) -> dict[str, tuple[str, ...]] | None:
+def _columns(entries: str) -> dict[str, list[str]] | None:
     """The texts of the *entries*, by element; None if these are not all of one shape, one directly after the other."""
     fields = _shape(entries[: entries.index(_CLOSE) + len(_CLOSE)])
     if fields is None:
         return None
     names, expression = fields
-    found = expression.findall(entries)
-    count = len(found)
-    # No beginning or end but those of the matches, and each end but the last just before a beginning: nothing is left.
-    if (entries.count(_TAG), entries.count(_CLOSE + _OPEN)) != (2 * count, count - 1):
+    # What lies between two entries, then the columns of an entry, then what lies behind it, and so on.
+    pieces = expression.split(entries)
+    step = len(names) + 1
+    if "".join(pieces[::step]):
         return None
-    return dict(zip(names, zip(*found, strict=True), strict=True))
+    return {name: pieces[i::step] for i, name in enumerate(names, 1)}
 
 
 def _shape(entry: str) -> tuple[tuple[str, ...], re.Pattern[str]] | None:
@@ -102,10 +101,10 @@ def _expression(tags: tuple[str, ...], quote: str) -> tuple[tuple[str, ...], re.
     return (tuple(names), re.compile("".join(parts))) if known else None
 
 
-def _rows(columns: dict[str, tuple[str, ...]], *, encoded: bool) -> list[ObjectRow]:
-    keys: list[str] | tuple[str, ...] = columns["Key"]
+def _rows(columns: dict[str, list[str]], *, encoded: bool) -> list[ObjectRow]:
+    keys = columns["Key"]
     together = "".join(keys)
-    classes = columns.get("StorageClass", ())
+    classes = columns.get("StorageClass", [])
     # Line ends and control characters are not always what they seem in XML, and an entity is another text.
     if not together.isprintable() or "&" in together or "<" in "".join(columns["ETag"]) or "&" in "".join(set(classes)):
         msg = "not a plain table"

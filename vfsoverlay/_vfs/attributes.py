@@ -24,11 +24,12 @@ _UNPACK: Final = struct.Struct("<Q").unpack
 
 def inode_number(origin: str, key: str) -> int:
     """A positive 63-bit number that is the same in every process and run for this bucket and key."""
-    return _inode(f"{origin}\0{key}".encode("utf-8", "surrogateescape"))
+    digest = blake2b(f"{origin}\0{key}".encode("utf-8", "surrogateescape"), digest_size=8)
+    return _positive(digest.digest())
 
 
-def _inode(name: bytes) -> int:
-    (number,) = _UNPACK(blake2b(name, digest_size=8).digest())
+def _positive(digest: bytes) -> int:
+    (number,) = _UNPACK(digest)
     return number >> 1 or 1
 
 
@@ -44,8 +45,13 @@ def make_stat(mode: int, inode: int, device: int, owner: tuple[int, int], size: 
     t = mtime_ns / _NS
     links = 2 if stat.S_ISDIR(mode) else 1
     blocks = (size + 511) // 512
-    times = s, s, s, t, t, t, mtime_ns, mtime_ns, mtime_ns
-    return os.stat_result((mode, inode, device, links, *owner, size, *times, _BLOCK_SIZE, blocks, 0))
+    uid, gid = owner
+    # fmt: off
+    return os.stat_result((
+        mode, inode, device, links, uid, gid, size, s, s, s, t, t, t, mtime_ns, mtime_ns, mtime_ns,
+        _BLOCK_SIZE, blocks, 0,
+    ))
+    # fmt: on
 
 
 class StatusMaker:
@@ -60,7 +66,8 @@ class StatusMaker:
     """
 
     def __init__(self, origin: str, prefix: str, device: int, owner: tuple[int, int], modes: tuple[int, int]) -> None:
-        self._seed = f"{origin}\0{prefix}".encode("utf-8", "surrogateescape")
+        #: What all inode numbers of the mount begin with: to copy it takes half the time of a new one.
+        self._digest = blake2b(f"{origin}\0{prefix}".encode("utf-8", "surrogateescape"), digest_size=8)
         self._device = device
         self._owner = owner
         self._file_mode = stat.S_IFREG | modes[0]
@@ -68,11 +75,13 @@ class StatusMaker:
 
     def __call__(self, path: str, node: Node) -> os.stat_result:
         """The attributes of *node* at *path*."""
-        name = self._seed + path.encode("utf-8", "surrogateescape")
+        digest = self._digest.copy()
+        digest.update(path.encode("utf-8", "surrogateescape"))
         if type(node) is FileNode:
             mode = stat.S_IFREG if node.storage_class in ARCHIVED else self._file_mode
-            return make_stat(mode, _inode(name), self._device, self._owner, node.size, node.mtime_ns)
-        inode = _inode(name + b"/")
+            return make_stat(mode, _positive(digest.digest()), self._device, self._owner, node.size, node.mtime_ns)
+        digest.update(b"/")
+        inode = _positive(digest.digest())
         return make_stat(self._dir_mode, inode, self._device, self._owner, _DIRECTORY_SIZE, node.mtime_ns)
 
 
