@@ -20,10 +20,10 @@ _ALONE: Final = 2
 """Pages listed one after the other before others help: most prefixes are smaller."""
 
 _CLOCK_TICK: Final = 1e-4
-_WORTHWHILE: Final = 1e-2
+_WORTHWHILE: Final = 2e-3
 """Seconds to wait for a page that make it worth while to ask for others meanwhile.
 
-Below it, threads lose more by waiting for the interpreter (5 ms each time) than they gain.
+It takes a thread about as long to have the interpreter from another one that parses a page.
 """
 
 _ADVICE: Final = "mount a longer prefix, or list directories as they are used (listing='lazy')"
