@@ -11,62 +11,22 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import os
-import subprocess
 import sys
-import tempfile
 import unittest
 from contextlib import ExitStack
-from typing import Any
+
+# The package under test comes from where it is installed; this directory's siblings from here.
+sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 import vfsoverlay
+from tests.cpython.outcomes import Outcomes, run_apart, write_answer
 from vfsoverlay.testing.sample import SAMPLE_BUCKET, sample_server
 
 SOURCE = f"s3://{SAMPLE_BUCKET}/esRedditJson/"
 ROOT = "/content/esRedditJson"
 
 MODULES = ("test_genericpath", "test_posixpath", "test_glob", "test_shutil", "test_os", "test_pathlib")
-
-#: Seconds for one module; test_os takes the longest, about a minute.
-PATIENCE = 900
-
-
-class Outcomes(unittest.TestResult):
-    """Keeps one word for each test."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.words: dict[str, str] = {}
-
-    def _note(self, test: unittest.TestCase, word: str) -> None:
-        # A failing subtest counts for its test, whatever comes after.
-        if self.words.get(test.id(), "ok") in ("ok", "running"):
-            self.words[test.id()] = word
-
-    def startTest(self, test: unittest.TestCase) -> None:
-        self.words[test.id()] = "running"
-        super().startTest(test)
-
-    def addSuccess(self, test: unittest.TestCase) -> None:
-        self._note(test, "ok")
-
-    def addFailure(self, test: unittest.TestCase, err: Any) -> None:
-        self._note(test, f"failure: {self._first_line(err)}")
-
-    def addError(self, test: unittest.TestCase, err: Any) -> None:
-        self._note(test, f"error: {self._first_line(err)}")
-
-    def addSkip(self, test: unittest.TestCase, reason: str) -> None:
-        self._note(test, "skipped")
-
-    def addSubTest(self, test: unittest.TestCase, subtest: unittest.TestCase, err: Any) -> None:
-        if err is not None:
-            self._note(test, f"failure: {self._first_line(err)}")
-
-    @staticmethod
-    def _first_line(err: Any) -> str:
-        return f"{err[0].__name__}: {str(err[1]).partition(chr(10))[0]}"
 
 
 def run_here(module: str, only: list[str], endpoint: str | None) -> dict[str, str]:
@@ -88,28 +48,11 @@ def close_gaps() -> None:
         pass
 
 
-def run_apart(module: str, only: list[str], endpoint: str | None) -> dict[str, str]:
-    """As ``run_here``, in a new process and an empty working directory."""
-    with tempfile.TemporaryDirectory() as directory:
-        answer = os.path.join(directory, "outcomes.json")
-        work = os.path.join(directory, "work")
-        os.mkdir(work)
-        words = [sys.executable, __file__, "--answer", answer, *(["--endpoint", endpoint] if endpoint else [])]
-        done = subprocess.run(
-            [*words, module, *only], cwd=work, capture_output=True, text=True, check=False, timeout=PATIENCE,
-            env={**os.environ, "VFSOVERLAY_CACHE_DIR": os.path.join(directory, "cache")},
-        )  # fmt: skip
-        if not os.path.exists(answer):
-            raise ChildProcessError(done.returncode, f"{module} did not end:\n{done.stderr[-4000:]}")
-        with open(answer, encoding="utf-8") as file:
-            outcomes: dict[str, str] = json.load(file)
-        return outcomes
-
-
 def differences(module: str, only: list[str], endpoint: str) -> tuple[int, dict[str, tuple[str, str]]]:
     """How many tests ran, and those whose outcome depends on the mount."""
-    plain = run_apart(module, only, None)
-    mounted = run_apart(module, only, endpoint)
+    command = [sys.executable, __file__]
+    plain = run_apart(command, [module, *only])
+    mounted = run_apart([*command, "--endpoint", endpoint], [module, *only])
     names = plain.keys() | mounted.keys()
     found = {name: (plain.get(name, "absent"), mounted.get(name, "absent")) for name in names}
     return len(names), {name: pair for name, pair in found.items() if pair[0] != pair[1]}
@@ -144,9 +87,7 @@ def main() -> int:
     if options.answer is None:
         return compare(options.words or list(MODULES))
     module, *only = options.words
-    outcomes = run_here(module, only, options.endpoint)
-    with open(options.answer, "w", encoding="utf-8") as file:
-        json.dump(outcomes, file)
+    write_answer(options.answer, run_here(module, only, options.endpoint))
     return 0
 
 

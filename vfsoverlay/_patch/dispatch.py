@@ -157,7 +157,10 @@ def locate(
 ) -> Place | None:
     """What *path* is: a ``Location``, a ``Foreign`` to be spelled otherwise, ``Failed``, or None for any other."""
     if isinstance(path, TAKEN_BUFFERS):
-        path = bytes(path)
+        place = locate(bytes(path), dir_fd, follow=follow, entry=entry, creates=creates)
+        if type(place) in (Location, Failed):
+            _warn_of_buffer(path)
+        return _spelled(place, path)
     if INSIDE.active or not isinstance(path, (str, bytes, int)) or not (dir_fd is None or isinstance(dir_fd, int)):
         return None
     table = STATE.files.table
@@ -176,7 +179,8 @@ def found_after_all(path: Any, dir_fd: Any = None, *, follow: bool = True, entry
     if path.__class__ is str and dir_fd is None and STATE.files.plainly_missing(path):
         return None
     if isinstance(path, TAKEN_BUFFERS):
-        path = bytes(path)
+        # The real call, which came before, has warned of it.
+        return _spelled(found_after_all(bytes(path), dir_fd, follow=follow, entry=entry), path)
     if INSIDE.active or not isinstance(path, (str, bytes)) or not (dir_fd is None or isinstance(dir_fd, int)):
         return None
     try:
@@ -184,6 +188,24 @@ def found_after_all(path: Any, dir_fd: Any = None, *, follow: bool = True, entry
     except OSError as error:
         return _failed(error, path)
     return place
+
+
+def _spelled(place: Place | None, path: Any) -> Place | None:
+    """*place*, whose errors will name *path*."""
+    if type(place) is Failed:
+        place.error.filename = path
+    return place._replace(spelled=path) if type(place) is Location else place
+
+
+def _warn_of_buffer(path: Any) -> None:
+    """What the real call says to our caller about a path of this type."""
+    import warnings
+
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HOME):
+        frame, level = frame.f_back, level + 1
+    message = f"path should be string, bytes, os.PathLike or integer, not {type(path).__name__}"
+    warnings.warn(message, DeprecationWarning, stacklevel=level)
 
 
 def _failed(error: OSError, path: Any) -> Failed:

@@ -49,7 +49,7 @@ class Open(Replacement):
                 if place is None:
                     raise
         try:
-            path = file if file.__class__ is str else text_of(file)
+            path = file if file.__class__ is str else _descriptor(file) if file.__class__ is bool else text_of(file)
             if place is None and path.__class__ is str and mode in _READING:
                 place = None if INSIDE.active else _state.files.located(path)
             if place is None and not isinstance(path, int):
@@ -69,6 +69,15 @@ class Open(Replacement):
             if place is None:
                 raise
         return _open_place(self.real, place, path, mode, *rest)
+
+
+def _descriptor(file: bool) -> int:
+    """*file* as a number: the real open warns, since 3.13, of the line that called it, which would be ours."""
+    if sys.version_info >= (3, 13):
+        import warnings
+
+        warnings.warn("bool is used as a file descriptor", RuntimeWarning, stacklevel=3)
+    return int(file)
 
 
 class WarningOpen(Open):

@@ -69,7 +69,8 @@ def _kind(path: Any, place: Any, dir_fd: Any) -> bool | None:
     if isinstance(place, Location):
         return None if place.node is None else place.is_directory
     try:
-        text = _text(path, place)
+        text: Any = _text(path, place)
+        text = bytes(text) if isinstance(text, TAKEN_BUFFERS) else text
         text = text.rstrip(b"/" if isinstance(text, bytes) else "/") or text
         return stat.S_ISDIR(_real.stat(text, dir_fd=dir_fd, follow_symlinks=False).st_mode)
     except (OSError, ValueError):

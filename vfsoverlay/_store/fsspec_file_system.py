@@ -55,6 +55,9 @@ class FileSystem:
             self.metrics.add(f"requests.{purpose}")
             try:
                 return function(self.get())
+            except (RecursionError, MemoryError):
+                # The caller's own trouble, not the store's.
+                raise
             # Any library may be below fsspec, with exceptions of any kind.
             except Exception as error:  # noqa: BLE001
                 failure = failure_of(error)

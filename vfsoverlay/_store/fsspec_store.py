@@ -18,6 +18,8 @@ _AT_ONCE: Final = 8 * 1024**2
 _LIST: Final = "listing"
 _READ: Final = "reading"
 
+_Found = tuple[list[ObjectRow], list[str]]
+
 
 class FsspecStore:
     """The files below one directory of a file system.
@@ -101,17 +103,17 @@ class FsspecStore:
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}" if key else self._root or "/"
 
-    def _find(self, fs: Any, folder: str, *, deep: bool) -> tuple[list[ObjectRow], list[str]]:
+    def _find(self, fs: Any, folder: str, *, deep: bool) -> _Found:
         top = self._path(folder)
         entries = _entries(fs, top, deep=deep)
-        if not entries and not fs.isdir(top):
-            raise Failure(Kind.MISSING_BUCKET, "there is no such directory")
+        if not entries:
+            return self._empty(fs, folder)
         rows, directories = [], set()
         for entry in entries:
             key = self._key(entry["name"])
             if key == folder:
                 if entry["type"] != "directory":
-                    raise Failure(Kind.REFUSED, "it is a file, not a directory")
+                    return self._below_file(folder)
             elif entry["type"] == "directory":
                 directories.add(f"{key}/")
             else:
@@ -119,6 +121,21 @@ class FsspecStore:
         if not deep:
             return rows, list(directories)
         return rows + _markers(directories, rows), []
+
+    def _empty(self, fs: Any, folder: str) -> _Found:
+        """Of a directory without entries: its marker, so that it exists; nothing of one that does not."""
+        if fs.isdir(self._path(folder)):
+            return ([_marker(f"{folder}/")] if folder else []), []
+        if folder:
+            return [], []
+        raise Failure(Kind.MISSING_BUCKET, "there is no such directory")
+
+    @staticmethod
+    def _below_file(folder: str) -> _Found:
+        """Nothing is below a file; but the source must be a directory."""
+        if folder:
+            return [], []
+        raise Failure(Kind.REFUSED, "it is a file, not a directory")
 
     def _key(self, name: str) -> str:
         if name.rstrip("/") == self._root:
@@ -155,4 +172,8 @@ def _markers(directories: set[str], rows: list[ObjectRow]) -> list[ObjectRow]:
     """Rows that stand for the directories with nothing in them."""
     parents = {key.rstrip("/").rpartition("/")[0] + "/" for key in directories}
     parents.update(row[0].rpartition("/")[0] + "/" for row in rows)
-    return [(name, 0, 0, "", "", "") for name in sorted(directories - parents)]
+    return [_marker(name) for name in sorted(directories - parents)]
+
+
+def _marker(name: str) -> ObjectRow:
+    return (name, 0, 0, "", "", "")

@@ -186,7 +186,8 @@ def file_system_status(place: Location) -> os.statvfs_result:
     block = 4096
     blocks = (total + block - 1) // block
     flags = os.ST_RDONLY | os.ST_NOSUID
-    return os.statvfs_result((block, block, blocks, 0, 0, count, 0, 0, flags, 1024))
+    identity = place.point.device if place.point is not None else _PARENTS_DEVICE
+    return os.statvfs_result((block, block, blocks, 0, 0, count, 0, 0, flags, 1024, identity))
 
 
 def get_attribute(place: Location) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from vfsoverlay._namespace.nodes import DirectoryNode
@@ -125,3 +126,8 @@ class EntryIterator(Generic[AnyStr]):
         self.__next__ = iter(()).__next__
         if self._source is not None:
             self._source.close()
+
+    def __del__(self) -> None:
+        # The kernel's iterator below this one, if any, warns for itself. A generator that has ended has no frame.
+        if self._source is None and getattr(self.__next__.__self__, "gi_frame", None) is not None:
+            warnings.warn(f"unclosed scandir iterator {self!r}", ResourceWarning, source=self, stacklevel=1)

@@ -53,6 +53,28 @@ def test_one_level_of_a_local_directory(tree: Path, opened: Opener) -> None:
     assert ([row[0] for row in page.rows], page.prefixes) == (["d/a.txt"], ["d/e/"])
 
 
+@pytest.mark.parametrize(
+    ("folder", "keys"), [("d/e/empty/", ["d/e/empty/"]), ("d/a.txt/", []), ("missing/", []), ("d/a.txt/x", []), ("d/x", [])]
+)
+def test_one_level_of_what_has_no_entries(tree: Path, opened: Opener, folder: str, keys: list[str]) -> None:
+    """An empty directory shows its marker; nothing is below a file, or what is not there."""
+    one = opened(f"file://{tree}/")
+    (page,) = one.store.list_pages(folder, delimiter="/")
+    assert ([row[0] for row in page.rows], page.prefixes) == (keys, [])
+
+
+@pytest.mark.parametrize("trouble", [RecursionError, MemoryError])
+def test_trouble_of_the_caller_is_no_failure(trouble: type[Exception]) -> None:
+    """Running out of stack or memory in a file system is the caller's trouble, and arrives as it is."""
+
+    def listing(fs: Any) -> None:
+        raise trouble
+
+    file_system = FileSystem(lambda: None, Metrics(), deadline=10)
+    with pytest.raises(trouble):
+        file_system.call(file_system.attempts(listing=True), "list", listing)
+
+
 @pytest.mark.parametrize("page_size", [1, 3, 100])
 def test_pages_of_a_directory(tree: Path, opened: Opener, page_size: int) -> None:
     """Pages have the size asked for and begin behind start_after."""
