@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import pytest
 
+import vfsoverlay
 from tests.surface.conftest import ROOT, Mounted
 from vfsoverlay import _real
 
@@ -145,6 +146,19 @@ def test_libraries(mounted: Mounted, tmp_path: Path) -> None:
         ctypes.CDLL(f"{ROOT}/lib/missing.so")
 
 
+def test_attaching_a_local_copy(mounted: Mounted, tmp_path: Path) -> None:
+    """``ATTACH`` takes the URI of a local copy; given the path below a mount, it fails and makes no file."""
+    mounted({"a.db": database(tmp_path)})
+    connection = sqlite3.connect(":memory:", uri=True)
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        connection.execute("ATTACH ? AS a", [f"{ROOT}/a.db"])
+    with vfsoverlay.local_path(f"{ROOT}/a.db") as copy:
+        connection.execute("ATTACH ? AS a", [f"file:{quote(copy)}?immutable=1"])
+        assert connection.execute("SELECT sum(n) FROM a.t").fetchone() == (3,)
+        connection.close()
+    assert not _real.exists(ROOT)
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new certificate and its key in one file."""
@@ -194,6 +208,33 @@ def test_copies_are_let_go(mounted: Mounted, certificate: Path, tmp_path: Path) 
         return len(_real.listdir("/proc/self/fd"))
 
     assert use() == use()
+
+
+LATE_TLS = """
+import sys, types, vfsoverlay
+(point,) = vfsoverlay.mounts()
+for name in ("ssl", "_ssl"):
+    sys.modules.pop(name, None)
+import ssl
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+assert type(ssl) is types.ModuleType
+context.load_cert_chain(point.root_dir + "/both.pem")
+assert ssl.create_default_context(cafile=point.root_dir + "/both.pem").get_ca_certs()
+for name in ("ssl", "_ssl"):
+    del sys.modules[name]
+import ssl
+point.unmount()
+assert type(ssl) is types.ModuleType
+assert "load_cert_chain" not in vars(ssl.SSLContext)
+print("done")
+"""
+
+
+def test_certificates_when_ssl_comes_late(mounted: Mounted, certificate: Path) -> None:
+    """A program that imports ``ssl`` after the mount is served as well, and sees an ordinary module."""
+    mounted({"both.pem": certificate.read_bytes()})
+    done = subprocess.run([sys.executable, "-c", LATE_TLS], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("done\n", "")
 
 
 LATE = """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vfsoverlay._patch.patched_names import PATCHED_METHODS
 
@@ -38,8 +39,18 @@ class Methods:
             self._placed.append(_Placed(owner, row.name, ours, vars(owner).get(row.name)))
             setattr(owner, row.name, ours)
 
+    def arrived(self, module: str) -> None:
+        """The C module *module* was just imported, for a Python module whose classes are still to be defined."""
+        for row in PATCHED_METHODS:
+            waiting = sys.modules.get(row.module)
+            if row.comes_with == module and type(waiting) is ModuleType:
+                _AWAITED[row.module] = row.owner, self.install
+                waiting.__class__ = _Awaited
+
     def remove(self) -> None:
         """Give every class its own method back, unless somebody has put another over ours."""
+        for name in list(_AWAITED):
+            _arrive(sys.modules.get(name), name)
         for owner, name, ours, own in self._placed:
             if vars(owner).get(name) is not ours:
                 continue
@@ -48,3 +59,30 @@ class Methods:
             else:
                 setattr(owner, name, own)
         self._placed = []
+
+
+#: Modules that are being imported: the class that is waited for, and what is to be done then.
+_AWAITED: Final[dict[str, tuple[str, Callable[[], None]]]] = {}
+
+
+class _Awaited(ModuleType):
+    """The class of a module from the middle of its import until somebody first asks it for anything.
+
+    Nothing of ours runs when a Python module is complete. But who wants something of it must ask.
+    """
+
+    def __getattribute__(self, name: str) -> Any:
+        names = ModuleType.__getattribute__(self, "__dict__")
+        own = names["__name__"]
+        if own not in _AWAITED or _AWAITED[own][0] in names:
+            install = _arrive(self, own)
+            if install is not None:
+                install()
+        return ModuleType.__getattribute__(self, name)
+
+
+def _arrive(module: Any, name: str) -> Callable[[], None] | None:
+    """Make *module* an ordinary one again; what is to be done, to the one thread that came first."""
+    if type(module) is _Awaited:
+        ModuleType.__setattr__(module, "__class__", ModuleType)
+    return _AWAITED.pop(name, (None, None))[1]

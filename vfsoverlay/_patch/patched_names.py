@@ -54,6 +54,8 @@ class PatchedMethod(NamedTuple):
     """Called with the original method, which the class may have inherited."""
     answer: str
     """As above."""
+    comes_with: str = ""
+    """The C module that *module* imports before it defines the class."""
 
 
 _OS: Final = ("os", "posix")
@@ -175,6 +177,6 @@ PATCHED_NAMES: Final[tuple[PatchedName, ...]] = (
 
 PATCHED_METHODS: Final[tuple[PatchedMethod, ...]] = (
     PatchedMethod("_frozen_importlib_external", "FileLoader", "get_data", patch_imports.get_data, "as open(path, 'rb').read()"),
-    PatchedMethod("ssl", "SSLContext", "load_cert_chain", patch_ssl.load_cert_chain, "local copies of both files"),
-    PatchedMethod("ssl", "SSLContext", "load_verify_locations", patch_ssl.load_verify_locations, "a local copy of cafile; capath is not served"),
+    PatchedMethod("ssl", "SSLContext", "load_cert_chain", patch_ssl.load_cert_chain, "local copies of both files", "_ssl"),
+    PatchedMethod("ssl", "SSLContext", "load_verify_locations", patch_ssl.load_verify_locations, "a local copy of cafile; capath is not served", "_ssl"),
 )  # fmt: skip

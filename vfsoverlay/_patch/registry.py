@@ -7,7 +7,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from vfsoverlay._patch import slim
-from vfsoverlay._patch.patch_imports import ARRIVALS
 from vfsoverlay._patch.patched_names import PATCHED_NAMES
 from vfsoverlay._patch.replacement import Replacement
 
@@ -39,7 +38,6 @@ class Registry:
             self._replace(row)
         for holder, name, value in list(_references(self._replacements)):
             _put(holder, name, self._replacements[id(value)])
-        ARRIVALS.tell = self._arrived
 
     def _replace(self, row: PatchedName) -> None:
         for module in _modules(row):
@@ -58,7 +56,7 @@ class Registry:
                 self._replacements[id(original)] = replacement
             setattr(module, row.name, replacement)
 
-    def _arrived(self, module: str) -> None:
+    def arrived(self, module: str) -> None:
         """A C module was just imported, and nobody has copied its names yet."""
         for row in PATCHED_NAMES:
             if row.late and module in row.modules and self.installed:

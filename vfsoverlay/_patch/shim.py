@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from vfsoverlay._patch.dispatch import STATE
 from vfsoverlay._patch.methods import Methods
+from vfsoverlay._patch.patch_imports import ARRIVALS
 from vfsoverlay._patch.registry import Registry
 from vfsoverlay._patch.slim import WATCH
 from vfsoverlay._patch.strict import Strict
@@ -60,6 +61,15 @@ def _forget_finders(mounts: Sequence[MountPoint]) -> None:
     for path, finder in list(sys.path_importer_cache.items()):
         if finder is None or f"{path}/".startswith(roots):
             sys.path_importer_cache.pop(path, None)
+
+
+def _arrived(module: str) -> None:
+    _REGISTRY.arrived(module)
+    if STATE.files.table.points:
+        _METHODS.arrived(module)
+
+
+ARRIVALS.tell = _arrived
 
 
 def _after_fork() -> None:

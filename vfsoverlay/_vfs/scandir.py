@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -52,9 +53,11 @@ class Entry(Generic[AnyStr]):
         """False: a mount has no symbolic links."""
         return False
 
-    def is_junction(self) -> bool:
-        """False: there are no junctions outside Windows."""
-        return False
+    if sys.version_info >= (3, 12):
+
+        def is_junction(self) -> bool:
+            """False: there are no junctions outside Windows."""
+            return False
 
     def inode(self) -> int:
         """The same number as ``stat().st_ino``."""

@@ -54,7 +54,8 @@ def test_one_level_of_a_local_directory(tree: Path, opened: Opener) -> None:
 
 
 @pytest.mark.parametrize(
-    ("folder", "keys"), [("d/e/empty/", ["d/e/empty/"]), ("d/a.txt/", []), ("missing/", []), ("d/a.txt/x", []), ("d/x", [])]
+    ("folder", "keys"),
+    [("d/e/empty/", ["d/e/empty/"]), ("d/a.txt/", []), ("missing/", []), ("d/a.txt/x", []), ("d/x", [])],
 )
 def test_one_level_of_what_has_no_entries(tree: Path, opened: Opener, folder: str, keys: list[str]) -> None:
     """An empty directory shows its marker; nothing is below a file, or what is not there."""
