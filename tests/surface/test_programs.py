@@ -16,6 +16,7 @@ import pytest
 
 from tests.surface.conftest import ROOT, Mounted
 from vfsoverlay import _real
+from vfsoverlay._vfs import script_start
 from vfsoverlay._vfs.local_tree import MAX_NAMES
 from vfsoverlay.testing import S3Server
 
@@ -124,6 +125,57 @@ def test_a_script_of_python(mounted: Mounted) -> None:
     """A script below a mount is run by the interpreter."""
     mounted({"script.py": b"import sys; print(sys.argv[1:])\n"})
     assert output(sys.executable, f"{ROOT}/script.py", "a") == "['a']\n"
+
+
+SCRIPT = b"""
+import os, sys
+import neighbour
+print(__name__, __file__, sys.argv, sys.path[0], neighbour.__file__)
+with open(os.path.join(os.path.dirname(__file__), "data.txt")) as file:
+    print(file.read())
+def fail():
+    raise ValueError("on purpose")
+fail()
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("-B", "-W", "error", "-Xdev"), ("-Werror",)])
+def test_a_script_beside_its_neighbours(options: tuple[str, ...], mounted: Mounted) -> None:
+    """A script of Python below a mount finds itself, its modules and its data there, and no traceback shows a copy."""
+    mounted({"code/run.py": SCRIPT, "code/neighbour.py": b"", "code/data.txt": b"data"})
+    path = f"{ROOT}/code/run.py"
+    done = subprocess.run([sys.executable, *options, path, "-x"], capture_output=True, text=True, check=False)
+    told = f"__main__ {path} {[path, '-x']} {ROOT}/code {ROOT}/code/neighbour.py\ndata\n"
+    assert (done.returncode, done.stdout) == (1, told)
+    assert [line.split(",")[0] for line in done.stderr.splitlines() if "File" in line] == [f'  File "{path}"'] * 2
+
+
+@pytest.mark.parametrize("option", ["-I", "-E", "-S"])
+def test_a_script_without_mounts(option: str, mounted: Mounted) -> None:
+    """Where the interpreter is told to keep mounts away, the script itself is run all the same."""
+    mounted({"run.py": b"import sys; print(__name__, sys.argv[1:])"})
+    assert output(sys.executable, option, f"{ROOT}/run.py", "x") == "__main__ ['x']\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (["python", "a.py"], 1),
+        (["/usr/bin/python3.11", "-u", "-X", "dev", "-Wignore", "a.py", "b.py"], 5),
+        (["python3", "--check-hash-based-pycs", "never", "a.py"], 3),
+        (["python", "-m", "a.py"], None),
+        (["python", "-Bc", "a.py"], None),
+        (["python", "-Xfaulthandler=m", "a.py"], 2),
+        (["python", "-", "a.py"], None),
+        (["python", "-V"], None),
+        (["cat", "a.py"], None),
+        (["python", 5], None),
+        ([], None),
+    ],
+)
+def test_the_script_among_the_arguments(words: list[Any], place: int | None) -> None:
+    """The first argument of an interpreter that is no option is its script, unless it runs a module or code."""
+    assert script_start.position(words) == place
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from vfsoverlay._namespace.nodes import FileNode
 from vfsoverlay._patch.dispatch import STATE, answer, text_of, trimmed
 from vfsoverlay._patch.local_copies import copy_at, handed_out, place_of, spelled_like
 from vfsoverlay._patch.replacement import Replacement
-from vfsoverlay._vfs import local_tree, operations
+from vfsoverlay._vfs import local_tree, operations, script_start
 from vfsoverlay._vfs.location import Location
 
 _LOGGER = logging.getLogger("vfsoverlay")
@@ -18,14 +18,17 @@ _LOGGER = logging.getLogger("vfsoverlay")
 _state = STATE
 
 
-def _argument(value: Any) -> Any:
-    """An element of argv; a file of ours becomes a local copy."""
+def _argument(value: Any, *, is_script: bool) -> Any:
+    """An element of argv; a file of ours becomes a local copy, and a script of Python a file that starts it."""
     if not _may_be_ours(value):
         return value
     place = place_of(value, through_links=False)
     if place is None or not isinstance(place.node, FileNode) or place.slash:
         return value
-    return spelled_like(handed_out(copy_at(place)), value)
+    local = handed_out(copy_at(place))
+    if is_script and place.last.endswith((".py", ".pyw")):
+        local = script_start.starter(os.fsdecode(text_of(value)), local)
+    return spelled_like(local, value)
 
 
 def _may_be_ours(value: Any) -> bool:
@@ -38,7 +41,8 @@ def _may_be_ours(value: Any) -> bool:
 def _arguments(argv: Any) -> Any:
     if not isinstance(argv, (list, tuple)) or not any(map(_may_be_ours, argv)):
         return argv
-    return [_argument(value) for value in argv]
+    script = script_start.position(argv)
+    return [_argument(value, is_script=number == script) for number, value in enumerate(argv)]
 
 
 def _program(path: Any) -> Any:
