@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import codecs
+import enum
 import errno
 import fcntl
 import filecmp
@@ -388,6 +389,22 @@ def _closing(fd: int) -> Any:
         return os.fstat(fd)
     finally:
         os.close(fd)
+
+
+def _member(fd: int) -> int:
+    """*fd* as a member of an enumeration of numbers."""
+    make: Any = enum.IntEnum
+    member: int = make("Descriptor", {"FD": fd}).FD
+    return member
+
+
+DESCRIPTOR_READS |= {
+    "stat by member": lambda fd: os.stat(_member(fd)),
+    "fstat by member": lambda fd: os.fstat(_member(fd)),
+    "listdir by member": lambda fd: sorted(os.listdir(_member(fd))),
+    "open by member": lambda fd: _opened(open(_member(fd), "rb", closefd=False))[4:],
+    "dup by member": lambda fd: _closing(os.dup(_member(fd))),
+}
 
 
 def _fchdir(fd: int) -> Any:

@@ -42,7 +42,7 @@ RELATIVE = ["", ".", "..", "a.txt", "sub", "b.bin", "missing", "data", "top/data
             "deep/c.txt", "./a.txt", "../data/a.txt", "data/sub", "rel_link", "../side/note.txt", "../../top/data/sub/"]  # fmt: skip
 STARTS = ["", "top", "top/data", "top/data/sub", "side", "link_root", "top/data/sub/inner"]
 
-KINDS = ["str", "str", "str", "str", "bytes", "PathLike", "PathLike bytes", "bytearray", "str subclass"]
+KINDS = ["str", "str", "str", "str", "bytes", "PathLike", "PathLike bytes", "bytearray", "memoryview", "str subclass"]
 
 _PIECES = ["sub", "sub", "a.txt", "missing", "..", ".", "", "b.bin", "deep", "inner", "names", NFC, LONG, LONG + "x", "s.txt", "top",
            "data", "side", "link_root", "rel_link", "second", "plain.txt", "c.txt", "more"]  # fmt: skip
@@ -138,7 +138,9 @@ def _convert(path: str, kind: str) -> Any:
     if kind == "str subclass":
         return _Text(path)
     raw = os.fsencode(path)
-    return {"bytes": raw, "PathLike bytes": _Path(raw), "bytearray": bytearray(raw)}[kind]
+    return {"bytes": raw, "PathLike bytes": _Path(raw), "bytearray": bytearray(raw), "memoryview": memoryview(raw)}[
+        kind
+    ]
 
 
 def every_call() -> Iterator[Case]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import re
 import shutil
 import stat
 import sys
@@ -31,6 +32,9 @@ SEED = int(os.environ.get("DIFFERENTIAL_SEED", "20221019"))
 #: A bytearray as path is deprecated; we take it as long as CPython does, without a warning of our own.
 pytestmark = pytest.mark.filterwarnings("ignore:.*should be string, bytes:DeprecationWarning")
 
+#: Of an object in a message.
+_ADDRESS = re.compile("0x[0-9a-f]{6,}")
+
 ALL_CALLS = {**READS, **CHANGES, **PAIRS}
 
 
@@ -52,6 +56,8 @@ def plain(value: Any, world: World) -> Any:
         return value.replace(world.base, "{base}")
     if isinstance(value, (bytes, bytearray)):
         return type(value)(bytes(value).replace(os.fsencode(world.base), b"{base}"))
+    if isinstance(value, memoryview):
+        return ("memoryview", plain(bytes(value), world))
     if isinstance(value, (list, tuple)):
         return [plain(item, world) for item in value]
     if isinstance(value, os.PathLike):
@@ -69,7 +75,7 @@ def plain(value: Any, world: World) -> Any:
     if isinstance(value, RecursionError):
         return "RecursionError"  # its message depends on where the recursion ended
     if isinstance(value, BaseException):
-        return (type(value).__name__, plain(str(value), world))
+        return (type(value).__name__, plain(_ADDRESS.sub("0x...", str(value)), world))
     return value
 
 
