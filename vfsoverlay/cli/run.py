@@ -11,6 +11,7 @@ import click
 from vfsoverlay._mount_text import VARIABLE, parse_mount, parse_mounts
 from vfsoverlay._spec import Mount
 from vfsoverlay.cli.common import source_options
+from vfsoverlay.cli.first_process import step_aside
 from vfsoverlay.cli.program import Command, Program, UnusableProgramError, parse_program
 from vfsoverlay.cli.targets import mounting, usage_errors
 
@@ -41,7 +42,11 @@ def run(
     is named in full among its arguments, and finds nothing else.
 
     $VFSOVERLAY_MOUNTS may name further mounts, as a JSON list.
+
+    As the first process of a container, it passes signals on to the program, reaps orphans, and ends
+    with the program's exit status.
     """
+    step_aside()
     with mounting():
         specs = [*_from_environment(), *(parse_mount(text, options) for text in mounts)]
         if specs:
