@@ -82,7 +82,7 @@ def test_stress(server: S3Server) -> None:
     with vfsoverlay.mount("s3://stress/", ROOT, **options) as point:
         descriptors = _open_files()
         with busy(*(lambda: _read_some(files) for _ in range(3)), lambda: point.cache.evict(1024**2)):
-            end = time.monotonic() + 4 * SCALE
+            end = time.monotonic() + 6 * SCALE
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 while time.monotonic() < end:
                     spawned = pool.apply_async(_read_some, (files,))
