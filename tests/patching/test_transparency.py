@@ -206,6 +206,8 @@ def test_one_audit_event_a_call(call: tuple[Any, ...], mounted: str) -> None:
             result = function(*arguments)
             if name == "open":
                 os.close(result)
+            if name == "scandir":
+                result.close()
         except OSError:
             pass
         answers.append(_seen)
