@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 import shlex
 import subprocess
@@ -19,6 +20,7 @@ import click
 import pytest
 
 import vfsoverlay
+from vfsoverlay._mount_text import parse_mounts
 from vfsoverlay._options import OPTIONS
 from vfsoverlay._patch.patched_names import PATCHED_METHODS, PATCHED_NAMES
 from vfsoverlay.cli.app import app, main
@@ -182,7 +184,7 @@ COMMANDS = [line for _, text in blocks("sh") for line in text.splitlines() if li
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The variables under which the buckets of the papers exist."""
     with S3Server() as server:
-        server.create_bucket("bucket")
+        server.create_bucket("bucket", public=True)
         server.put("bucket", "data/hello.txt", "hello\n")
         server.create_bucket("other-bucket")
         cache = tmp_path_factory.mktemp("cache")
@@ -232,6 +234,93 @@ def test_commands_work(line: str, in_papers: Path) -> None:
         if "offline=true" in words:  # the page has read the file before
             assert main(["cat", words[-1]]) == 0
         assert main(words) == 0
+
+
+#: What is run, or looked at where it cannot be; ``py`` needs Lightning, or prepares it.
+LANGUAGES = ("python", "py", "sh", "bash", "console", "toml", "json", "yaml", "dockerfile", "text")
+
+
+def test_every_block_is_one_that_is_looked_at() -> None:
+    """Each code block of a paper has a language, and each line of a shell block is a command that some test runs."""
+    for paper in PAPERS:
+        found = re.findall(r"^```(.*)$", paper.read_text("utf-8"), re.MULTILINE)
+        assert [language for language in found[::2] if language not in LANGUAGES] == [], paper.name
+        assert [language for language in found[1::2] if language] == [], paper.name
+    known = ("vfsoverlay ", "python3 -m venv ")
+    lines = [line for _, text in blocks("sh") for line in text.splitlines()]
+    assert [line for line in lines if not line.startswith(known)] == []
+
+
+LIGHTNING = [text for paper, text in blocks("py") if paper == "lightning.md" and "import lightning as L" not in text]
+
+
+@pytest.mark.parametrize("number", range(len(LIGHTNING)))
+def test_snippets_that_prepare_lightning_run(number: int, in_papers: Path) -> None:
+    """What docs/lightning.md says about install() runs as it stands, also where there is no Lightning."""
+    text = LIGHTNING[number]
+    (in_papers / "snippet.py").write_text(text if "import " in text else f"import vfsoverlay.lightning\n{text}")
+    run("-W", "error", "snippet.py")
+
+
+#: Shell sessions in the papers, but for those of tools that are not ours.
+SESSIONS = [
+    line[2:].partition("  #")[0].strip()
+    for _, text in blocks("console")
+    for line in text.splitlines()
+    if line.startswith(("$ vfsoverlay ", "$ pytest "))
+]
+
+
+def test_sessions_work(in_papers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command of ours in the papers' shell sessions works, one after the other."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    (in_papers / "app.py").write_text("print('an app')")
+    # In place of Lightning's command, which only tests/lightning has: a command of this environment.
+    tests = in_papers / "tests"
+    tests.mkdir()
+    (tests / "test_snippet.py").write_text(next(text for _, text in PYTHON if "@pytest.mark.vfs_mount" in text))
+    assert len(SESSIONS) == 4
+    for line in SESSIONS:
+        words = shlex.split(line)
+        if words[0] == "pytest":
+            run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "vfsoverlay.pytest_plugin", *words[1:])
+        else:
+            run("-m", "vfsoverlay", *(word if word != "lightning_app" else "app.py" for word in words[1:]))
+
+
+def test_the_settings_of_pytest_work(in_papers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The configuration file of docs/pytest.md mounts what it says."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    ((_, text),) = blocks("toml")
+    (in_papers / "pyproject.toml").write_text(text)
+    (in_papers / "test_mounts.py").write_text(
+        "import os\n\ndef test_mounts():\n"
+        "    assert os.listdir('/content/data') == ['hello.txt']\n    assert os.listdir('/content/other') == []\n"
+    )
+    run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "vfsoverlay.pytest_plugin")
+
+
+def test_mounts_by_the_environment_are_written_right() -> None:
+    """Every VFSOVERLAY_MOUNTS in the papers is a list of mounts, however it is quoted there."""
+    text = "\n".join(paper.read_text("utf-8") for paper in PAPERS).replace('\\"', '"')
+    values = re.findall(r"VFSOVERLAY_MOUNTS\b.{0,20}?(\[\{.*?\}\])", text)
+    assert len(values) >= 5
+    assert {mount.source for value in values for mount in parse_mounts(value)} <= {
+        "s3://bucket/data/",
+        "s3://bucket/prefix/",
+    }
+    assert [json.loads(text) for _, text in blocks("json")]
+
+
+def test_completion_is_set_up_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines for the start-up files of shells name what the command answers with a completion script."""
+    ((_, text),) = blocks("bash")
+    shells = re.findall(r"_VFSOVERLAY_COMPLETE=(\w+)_source vfsoverlay\b", text)
+    assert shells == ["bash", "zsh", "fish"]
+    for shell in shells:
+        monkeypatch.setenv("_VFSOVERLAY_COMPLETE", f"{shell}_source")
+        done = subprocess.run([sys.executable, "-m", "vfsoverlay"], capture_output=True, text=True, check=False)
+        assert (done.returncode, f"_VFSOVERLAY_COMPLETE={shell}_complete" in done.stdout) == (0, True), done
 
 
 def test_the_readme_has_two_set_up_commands_and_ci_runs_the_second() -> None:

@@ -17,6 +17,9 @@ from vfsoverlay.cli.targets import mounting, usage_errors
 
 _LOGGER = logging.getLogger("vfsoverlay")
 
+#: For the check of options; nothing is mounted.
+_ANY_SOURCE = "s3://any/"
+
 _NOTE = "it finds files of the mounts only if they are its arguments; Python programs that it starts see all"
 
 
@@ -48,6 +51,8 @@ def run(
     """
     step_aside()
     with mounting():
+        # Also where no --mount follows: a slip in an option must not pass unnoticed.
+        Mount(_ANY_SOURCE, **options)
         specs = [*_from_environment(), *(parse_mount(text, options) for text in mounts)]
         if specs:
             from vfsoverlay import _api

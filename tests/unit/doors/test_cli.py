@@ -168,6 +168,7 @@ def test_cat_writes_bytes(server: S3Server, tmp_path: Path) -> None:
         (["ls", "s3://bucket/", "-o", "cache_dir=/dev/null/x"], 3, "cache directory cannot be used: Not a directory"),
         (["run", "-m", "s3://bucket/:/dev/null/x", "--", "-c", "1"], 3, "a mount point is a directory; this is a file"),
         (["run", "-m", "s3://bucket/:/x", "-o", "cache_dir=/dev/null/x", "--", "-c", "1"], 3, "cache directory"),
+        (["run", "-o", "cache_sise=1GiB", "--", "-c", "1"], 2, "did you mean 'cache_size'?"),
         (["index", "save", "s3://no-such-bucket/", "names"], 3, "s3://no-such-bucket/"),
         (["demo", "s3://no-such-bucket/"], 3, "s3://no-such-bucket/"),
         (["cache", "evict", "much"], 2, "not a size"),
