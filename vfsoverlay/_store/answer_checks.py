@@ -37,7 +37,14 @@ def check_answer(status: int, get: Headers, info: ObjectInfo, start: int, stop: 
     _check_version(get, info)
     content_range = get("content-range")
     if content_range is not None:
-        return _check_range(content_range, info, start, stop)
+        body = _check_range(content_range, info, start, stop)
+        length = get("content-length")
+        if length not in (None, str(body.length)):
+            # A proxy's page under the head of the store's answer, for instance.
+            raise Failure(
+                Kind.CORRUPT, f"the answer announces {body.length} bytes by its range, and {length} by its length"
+            )
+        return body
     if status != 200:
         raise Failure(Kind.CORRUPT, f"bytes {start}-{stop - 1} were asked for, and the answer does not say which came")
     length = get("content-length")

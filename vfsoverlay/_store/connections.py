@@ -45,6 +45,7 @@ class Connections:
         proxy = found.get(self._url.scheme)
         self._proxy = _parse_proxy(proxy) if proxy else None
         self._idle: list[socket.socket] = []
+        self._keeps = True
 
     def get(self, target: str, headers: dict[str, str], remaining: Callable[[], float]) -> Exchange:
         """Send a GET and read the head of its answer, within the *remaining* seconds, which also hold for its body.
@@ -63,7 +64,11 @@ class Connections:
         return Exchange(self._connect(remaining()), target, headers, remaining, self._keep)
 
     def close(self) -> None:
-        """Close what is idle; what is in use is closed by its user."""
+        """Close what is idle, and what is in use when its user is done with it."""
+        self._keeps = False
+        self._close_idle()
+
+    def _close_idle(self) -> None:
         idle, self._idle = self._idle, []
         for sock in idle:
             sock.close()
@@ -76,13 +81,16 @@ class Connections:
     def after_fork(self) -> None:
         """Leave the parent's connections to the parent: the bytes on them are not for us."""
         # Closing our copies of the descriptors sends nothing, not even over TLS; the parent's stay open.
-        self.close()
+        self._close_idle()
 
     def _keep(self, sock: socket.socket) -> None:
         if len(self._idle) < _KEPT:
             self._idle.append(sock)
         else:
             sock.close()
+        if not self._keeps:
+            # A close() that came between would not see it; after the fact, somebody does.
+            self._close_idle()
 
     def _reuse(self) -> socket.socket | None:
         while self._idle:

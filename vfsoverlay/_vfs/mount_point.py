@@ -243,7 +243,7 @@ class MountPoint:
 
     def fetch_in_order(self, files: Iterable[WantedFile], *, ahead: int) -> Iterator[WantedFile]:
         """Give *files* of this mount in order, each when it is complete on disk; fetches up to *ahead* of them."""
-        return self.cache.warm(files, lambda file: self._resolve(File(file.path, file.node)), ahead=ahead)
+        return self.cache.warm(files, self._resolve_wanted, ahead=ahead)
 
     def _foresee(self, path: str) -> None:
         """Tell the readahead over small files that *path* is opened."""
@@ -256,6 +256,20 @@ class MountPoint:
 
     def _resolve(self, file: File) -> tuple[ObjectId, Callable[[int, int, Sink, Purpose], None]]:
         return self.object_id(file.path, file.node), self._reader(file.path, file.node)
+
+    def _resolve_wanted(self, file: WantedFile) -> tuple[ObjectId, Callable[[int, int, Sink, Purpose], None]]:
+        oid, read_range = self._resolve(File(file.path, file.node))
+
+        def read_range_told(start: int, stop: int, sink: Sink, purpose: Purpose) -> None:
+            try:
+                read_range(start, stop, sink, purpose)
+            except OSError as error:
+                # Who warms has not opened this one, so nobody else knows which of many it was.
+                if error.filename is None:
+                    error.filename = file.spelled
+                raise
+
+        return oid, read_range_told
 
     def is_lazy(self, path: str, node: FileNode) -> bool:
         """Whether a reader of this file is served as it reads: large, and not complete on disk."""

@@ -21,6 +21,7 @@ Headers = dict[str, str]
     [
         (206, {"Content-Range": "bytes 10-19/100", "ETag": '"e"'}, INFO, Body(0, 10)),
         (206, {"Content-Range": "bytes 10-19/*"}, INFO, Body(0, 10)),
+        (206, {"Content-Range": "bytes 10-19/100", "Content-Length": "10"}, INFO, Body(0, 10)),
         (206, {"Content-Range": "bytes 10-14/100"}, INFO, Body(0, 5)),
         (206, {"Content-Range": "bytes 10-19/100", "ETag": 'W/"e"'}, INFO, Body(0, 10)),
         (200, {"Content-Range": "bytes 10-19/100"}, INFO, Body(0, 10)),
@@ -45,6 +46,7 @@ def test_answer_that_is_right(status: int, headers: Headers, info: ObjectInfo, b
         (200, {"Content-Length": "99", "ETag": '"e"'}, INFO, Kind.CORRUPT),
         (200, {"Content-Length": "100", "Last-Modified": "Thu, 01 Jan 1970 00:16:41 GMT"}, NO_ETAG, Kind.CHANGED),
         (206, {}, INFO, Kind.CORRUPT),
+        (206, {"Content-Range": "bytes 10-19/100", "Content-Length": "9"}, INFO, Kind.CORRUPT),
         (206, {"Content-Range": "bytes 9-18/100"}, INFO, Kind.CORRUPT),
         (206, {"Content-Range": "bytes 11-19/100"}, INFO, Kind.CORRUPT),
         (206, {"Content-Range": "bytes 10-20/100"}, INFO, Kind.CORRUPT),

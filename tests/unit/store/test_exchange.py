@@ -52,6 +52,8 @@ class Server:
 
     def close(self) -> None:
         """Stop, and wait until every client has gone."""
+        if self._listener.fileno() < 0:
+            return
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in self._threads:
@@ -204,6 +206,16 @@ def test_connection_with_bytes_behind_an_answer_is_not_kept(
         with one.ask() as answer:
             assert answer.read() == b"hello"
     assert len(one.server.connections) == 2
+
+
+def test_connection_in_use_at_the_end_is_closed_by_its_user(client: Callable[..., Client]) -> None:
+    """An answer that is still read when the connections are closed is read to its end, and its connection not kept."""
+    one = client(PLAIN, closes=False)
+    with one.ask() as answer:
+        one.connections.close()
+        assert answer.read() == b"hello"
+    # Ends only when the client has closed each of its connections.
+    one.server.close()
 
 
 def test_connection_that_was_closed_while_idle_is_replaced(client: Callable[..., Client]) -> None:
