@@ -56,5 +56,5 @@ class ForkGate(ContextDecorator):
             self._changed.notify_all()
 
 
-#: The one for SQLite.
+#: The one for SQLite, and for imports in threads that nobody knows of.
 no_fork = ForkGate()

@@ -121,6 +121,29 @@ def test_a_child_that_fetches_nothing_loads_no_client(point: vfsoverlay.MountPoi
     assert server.requests.count("list") == 1
 
 
+FORKS_MEANWHILE = f"""
+import os, signal, sys, threading
+reader = threading.Thread(target=lambda: open("{ROOT}/day/1.txt").close())
+os.listdir("{ROOT}")
+reader.start()
+while "botocore" not in sys.modules:  # as soon as it is there in part
+    pass
+child = os.fork()
+if not child:
+    signal.alarm(30)  # ends a child that hangs
+    print(open("{ROOT}/day/2.txt").readline(), end="", flush=True)
+    os._exit(0)
+reader.join()
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_fork_while_a_client_is_loaded(point: vfsoverlay.MountPoint) -> None:
+    """A child forked while another thread loads what fetching needs finds it whole, and fetches."""
+    child = run(FORKS_MEANWHILE, "-W", "ignore")
+    assert (child.out, child.status) == ("line of 2\n0", 0), child
+
+
 def test_a_client_is_not_looked_for_in_the_mount(server: S3Server, tmp_path: Path) -> None:
     """What a child loads in order to fetch comes from its own disk, whatever the mount on its path has by that name."""
     server.put("data", "botocore/__init__.py", b"raise SystemExit('of the mount')")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from vfsoverlay._fork_gate import no_fork
 from vfsoverlay._metrics import Metrics
 from vfsoverlay._model import Prefix
 from vfsoverlay._store.deferred_store import DeferredStore
@@ -15,6 +16,7 @@ from vfsoverlay._store.uri import S3_PROTOCOLS, Source, parse_source
 OptionOf = Callable[[str], Any]
 
 
+@no_fork  # a child that is forked within an import would wait forever for a thread that it does not have
 def open_store(source: str, option: OptionOf, metrics: Metrics) -> tuple[ObjectStore, Prefix]:
     """The store of *source*, and the prefix of its keys that is mounted.
 
