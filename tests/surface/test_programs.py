@@ -150,6 +150,18 @@ def test_a_script_beside_its_neighbours(options: tuple[str, ...], mounted: Mount
     assert [line.split(",")[0] for line in done.stderr.splitlines() if "File" in line] == [f'  File "{path}"'] * 2
 
 
+def test_a_script_named_from_its_directory(mounted: Mounted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script that is named from a working directory below a mount finds its neighbours as well."""
+    mounted({"code/run.py": b"import neighbour; print(__file__)", "code/neighbour.py": b""})
+    told = f"{ROOT}/code/run.py\n"
+    assert output(sys.executable, "run.py", cwd=f"{ROOT}/code") == told
+    monkeypatch.chdir(f"{ROOT}/code")
+    assert output(sys.executable, "-B", "run.py") == told
+    assert output(sys.executable, "../code/run.py", cwd=os.fsencode(ROOT) + b"/code").endswith("run.py\n")
+    with pytest.raises(subprocess.CalledProcessError):
+        output(sys.executable, "missing.py")
+
+
 @pytest.mark.parametrize("option", ["-I", "-E", "-S"])
 def test_a_script_without_mounts(option: str, mounted: Mounted) -> None:
     """Where the interpreter is told to keep mounts away, the script itself is run all the same."""

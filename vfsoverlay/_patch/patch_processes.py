@@ -38,11 +38,28 @@ def _may_be_ours(value: Any) -> bool:
     return text[:1] == "/" and (_state.needle in text or not (_state.quiet or _state.foreign_name(text)))
 
 
-def _arguments(argv: Any) -> Any:
-    if not isinstance(argv, (list, tuple)) or not any(map(_may_be_ours, argv)):
+def _arguments(argv: Any, cwd: Any = None) -> Any:
+    """*argv* for a program that starts in *cwd*; None: where we are."""
+    if not isinstance(argv, (list, tuple)):
         return argv
-    script = script_start.position(argv)
+    script = None
+    if cwd is not None or _state.files.cwd is not None or any(map(_may_be_ours, argv)):
+        script = script_start.position(argv)
+        argv = _with_absolute(argv, script, cwd)
+    if not any(map(_may_be_ours, argv)):
+        return argv
     return [_argument(value, is_script=number == script) for number, value in enumerate(argv)]
+
+
+def _with_absolute(argv: Any, script: int | None, cwd: Any) -> Any:
+    """*argv* with the whole path of a *script* that is named from a *cwd* below a mount."""
+    if script is None or os.fsdecode(text_of(argv[script]))[:1] == "/":
+        return argv
+    place = place_of(cwd) if cwd is not None else _state.files.current_directory()
+    if place is None:
+        return argv
+    path = f"{place.absolute}/{os.fsdecode(text_of(argv[script]))}"
+    return [*argv[:script], spelled_like(path, argv[script]), *argv[script + 1 :]]
 
 
 def _program(path: Any) -> Any:
@@ -109,11 +126,12 @@ class ForkExec(Replacement):
             candidates = programs
             if isinstance(programs, (list, tuple)) and any(map(_may_be_ours, programs)):
                 candidates = tuple(map(_program, programs))
+            arguments = _arguments(argv, cwd)
             if cwd is not None:
                 cwd = _directory(cwd)
             elif _state.files.cwd is not None and not _is_helper(argv):
                 cwd = _inherited_directory()
-            return self.real(_arguments(argv), candidates, close_fds, pass_fds, cwd, *rest)
+            return self.real(arguments, candidates, close_fds, pass_fds, cwd, *rest)
         except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
 
@@ -138,4 +156,4 @@ class Run(Replacement):
             raise trimmed(error)  # noqa: B904 - as above
 
 
-_CONVERSIONS = {"path": _program, "argv": _arguments}
+_CONVERSIONS: dict[str, Any] = {"path": _program, "argv": _arguments}
