@@ -96,6 +96,9 @@ def mount(url: str, shape: str) -> Figures:
             local = random.Random(2).choices(files, k=len(paths))
             figures = dict(zip(("random", "local"), _alternating(os.stat, paths, local), strict=True))
         figures["again"] = _each(os.stat, paths[:1] * 50_000)
+        before = _peak()
+        figures["first entry"], figures["scandir"] = _scan(_ROOT)
+        figures["scandir memory"] = _peak() - before
         index = f"{cache}/v1/index"
         size = sum(os.stat(f"{index}/{name}").st_size for name in os.listdir(index))
         requests = point.metrics()["requests.list"]
@@ -161,6 +164,17 @@ def _each(call: Callable[[str], object], arguments: list[str]) -> float:
     for argument in arguments:
         call(argument)
     return (time.perf_counter() - begun) / len(arguments)
+
+
+def _scan(directory: str) -> tuple[float, float]:
+    """Seconds until ``os.scandir`` gives the first entry, and all."""
+    begun = time.perf_counter()
+    with os.scandir(directory) as entries:
+        next(entries)
+        first = time.perf_counter() - begun
+        for _ in entries:
+            pass
+    return first, time.perf_counter() - begun
 
 
 def _alternating(call: Callable[[str], object], ours: list[str], others: list[str], some: int = 100) -> list[float]:
@@ -260,6 +274,9 @@ def report_list(shape: str, count: int) -> None:
     print(f"  os.stat       {mounted['random'] * 1e6:6.2f} us at random", end=" ")
     print(f"= {mounted['random'] / mounted['local']:.1f} x local; {mounted['again'] * 1e6:.2f} us again", end=" ")
     print(f"= {mounted['again'] / mounted['local']:.2f} x", flush=True)
+    if shape == "flat":
+        print(f"  os.scandir    {mounted['scandir']:6.2f} s for all, the first after", end=" ")
+        print(f"{mounted['first entry'] * 1e3:.1f} ms; {mounted['scandir memory']:.0f} MiB more memory", flush=True)
 
 
 def report_listdir() -> None:

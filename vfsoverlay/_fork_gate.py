@@ -21,13 +21,15 @@ class ForkGate(ContextDecorator):
         os.register_at_fork(before=self._close, after_in_parent=self._open, after_in_child=self._begin)
 
     def _begin(self) -> None:
-        self._changed = threading.Condition()
+        # The lock by itself, too: entering a condition costs a query as much as all else here.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._inside: dict[int, int] = {}
         self._forks = 0
 
     def __enter__(self) -> ForkGate:
         me = threading.get_ident()
-        with self._changed:
+        with self._lock:
             depth = self._inside.get(me, 0)
             # One that is inside already must go on, or the fork would wait for it, and it for the fork.
             while self._forks and not depth:
@@ -37,11 +39,12 @@ class ForkGate(ContextDecorator):
 
     def __exit__(self, *_exception: object) -> None:
         me = threading.get_ident()
-        with self._changed:
+        with self._lock:
             self._inside[me] -= 1
             if not self._inside[me]:
                 del self._inside[me]
-                self._changed.notify_all()
+                if self._forks:
+                    self._changed.notify_all()
 
     def _close(self) -> None:
         me = threading.get_ident()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Final, Generic, Protocol, TypeVar
 
 MAX_ENTRIES: Final = 120_000
@@ -32,7 +33,8 @@ class DirectoryCache(Generic[H]):
     __slots__ = ("_max_weight", "_weight", "items")
 
     def __init__(self, max_weight: int = MAX_ENTRIES) -> None:
-        self.items: dict[str, H] = {}
+        #: Ordered by more than a dict: finding the first of those left takes a dict longer the more were removed.
+        self.items: OrderedDict[str, H] = OrderedDict()
         self._max_weight = max_weight
         self._weight = 0
 
@@ -42,11 +44,11 @@ class DirectoryCache(Generic[H]):
         while self.items and self._weight + item.weight > self._max_weight:
             oldest = next(iter(self.items))
             candidate = self.items[oldest]
-            self.drop(oldest)
             if candidate.used:
                 candidate.used = False
-                self.items[oldest] = candidate
-                self._weight += candidate.weight
+                self.items.move_to_end(oldest)
+            else:
+                self.drop(oldest)
         self.items[path] = item
         self._weight += item.weight
 
@@ -58,5 +60,5 @@ class DirectoryCache(Generic[H]):
 
     def clear(self) -> None:
         """Forget all."""
-        self.items = {}
+        self.items = OrderedDict()
         self._weight = 0

@@ -22,17 +22,29 @@ _BATCH: Final = 1000
 #: Entries of a directory that is taken into memory whole; a larger one is read as it is asked for.
 _MAX_LOADED: Final = 100_000
 #: By then, asking one by one has cost about as much as reading the directory whole.
-_LOAD_SHARE: Final = 32
+_LOAD_SHARE: Final = 8
+#: Bytes of a leaf in memory that weigh as much as one entry.
+_ENTRY_BYTES: Final = 400
 #: Nodes remembered of directories that are not in memory.
 _MAX_SINGLE: Final = 10_000
 
 _LEAF_OF: Final = "parent = ? AND first <= ? ORDER BY first DESC LIMIT 1"
 
+_LEAF: Final = """
+    SELECT checksum, first, last, data FROM leaf WHERE parent = ? AND first <= ? ORDER BY first DESC LIMIT 1
+"""
+_DIRECTORY_AND_LEAF: Final = """
+    SELECT directory.id, directory.mtime_ns, entries, directory.files, checksum, first, last, data
+    FROM directory LEFT JOIN leaf ON leaf.id = (
+        SELECT id FROM leaf WHERE parent = directory.id AND first <= ? ORDER BY first DESC LIMIT 1)
+    WHERE path = ?
+"""
+
 
 class _Directory:
     """What is in memory about one directory: its row, and its children once they were worth it."""
 
-    __slots__ = ("entries", "files", "id", "misses", "mtime_ns", "nodes", "used", "weight")
+    __slots__ = ("entries", "files", "id", "leaf", "misses", "mtime_ns", "nodes", "used", "weight")
 
     def __init__(self, id_: int, mtime_ns: int, entries: int, files: int, nodes: dict[str, Node] | None = None) -> None:
         self.id = id_
@@ -41,8 +53,15 @@ class _Directory:
         self.files = files
         self.nodes = nodes
         self.misses = 0
+        #: The first name in the leaf that was read last, the last name in it, and itself.
+        self.leaf: tuple[str, str, bytes] | None = None
         self.used = True
         self.weight = 1 if nodes is None else 1 + entries
+
+    def keep_leaf(self, first: str, last: str, data: bytes) -> None:
+        """Keep the leaf that was read last."""
+        self.leaf = first, last, data
+        self.weight = 1 + len(data) // _ENTRY_BYTES
 
 
 class Snapshot:
@@ -138,9 +157,10 @@ class Snapshot:
         known = self._single.get((above, name))
         if known is not None:
             return known
-        directory = self._directory(above)
+        directory = self._directories.items.get(above) or self._meet(above, name)
         if directory is None:
             return None
+        directory.used = True
         directory.misses += 1
         if directory.misses * self._load_share >= directory.entries and directory.entries <= _MAX_LOADED:
             return self._nodes(above, directory).get(name)
@@ -153,15 +173,44 @@ class Snapshot:
 
     def _find(self, above: str, directory: _Directory, name: str) -> Node | None:
         """The child *name* of a directory that is not in memory."""
-        if directory.files:
-            for data in self._file.leaves(
-                "parent = ? AND first <= ? ORDER BY first DESC LIMIT 1", (directory.id, name)
-            ):
-                node = leaf.file_in(data, name)
-                if node is not None:
-                    return node
+        data = self._leaf_of(above, directory, name) if directory.files else None
+        node = None if data is None else leaf.file_in(data, name)
+        if node is not None:
+            return node
         folder = self._directory(f"{above}/{name}" if above else name) if directory.entries > directory.files else None
         return None if folder is None else DirectoryNode(name, folder.mtime_ns)
+
+    def _leaf_of(self, path: str, directory: _Directory, name: str) -> bytes | None:
+        """The leaf that has the file *name*, if any has; the last one read is kept."""
+        kept = directory.leaf
+        if kept is not None and kept[0] <= name <= kept[1]:
+            return kept[2]
+        rows = self._file.query(_LEAF, (directory.id, name))
+        if not rows:
+            return None
+        with self._file.lock:
+            found = self._file.checked(*rows[0])
+            weight = directory.weight
+            directory.keep_leaf(*found)
+            if directory.weight != weight:
+                # The cache adds up what it holds.
+                directory.weight, weight = weight, directory.weight
+                self._directories.drop(path)
+                directory.weight = weight
+                self._directories.put(path, directory)
+        return found[2]
+
+    def _meet(self, path: str, name: str) -> _Directory | None:
+        """The directory *path*, which is not in memory, and the leaf that may have *name*: one query for both."""
+        rows = self._file.query(_DIRECTORY_AND_LEAF, (name, path))
+        if not rows:
+            return None
+        directory = _Directory(*rows[0][:4])
+        if rows[0][4] is not None:
+            directory.keep_leaf(*self._file.checked(*rows[0][4:]))
+        with self._file.lock:
+            self._directories.put(path, directory)
+        return directory
 
     def _directory(self, path: str) -> _Directory | None:
         directory = self._directories.items.get(path)

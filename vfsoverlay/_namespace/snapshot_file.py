@@ -59,11 +59,14 @@ class SnapshotFile:
 
     def leaves(self, condition: str, values: tuple[Any, ...]) -> list[bytes]:
         """The leaves that a SELECT with *condition* finds, checked."""
-        rows = self.query(f"SELECT checksum, data FROM leaf WHERE {condition}", values)
-        for checksum, data in rows:
-            if crc32(data) != checksum:
-                raise self.broken("a part of it is not what was written")  # noqa: EM101 - passed to broken()
-        return [data for _, data in rows]
+        rows = self.query(f"SELECT checksum, first, last, data FROM leaf WHERE {condition}", values)
+        return [self.checked(*row)[2] for row in rows]
+
+    def checked(self, checksum: int, first: str, last: str, data: bytes) -> tuple[str, str, bytes]:
+        """A leaf, and the first and the last name in it, if it has its checksum."""
+        if crc32(data) != checksum:
+            raise self.broken("a part of it is not what was written")  # noqa: EM101 - passed to broken()
+        return first, last, data
 
     def is_sound(self) -> bool:
         """Whether the file is consistent as a whole; takes about a second for a million objects."""
