@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import math
 import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -158,6 +162,69 @@ def test_children_list_nothing(mount: Any, server: S3Server, tmp_path: Path, how
         os._exit(0 if os.listdir(ROOT) == ["x"] else 1)
     assert os.waitpid(pid, 0)[1] == 0
     assert (done.stdout.strip(), lists(server)) == ("1", before)
+
+
+# -------------------------------------------------------------------------------------- attributes
+
+_NUMBERS = f"import os; print([os.stat(p).st_ino for p in ({ROOT!r}, {ROOT + '/d'!r}, {ROOT + '/d/f'!r})])"
+
+
+def test_inode_numbers_are_the_same_everywhere(mount: Any, server: S3Server, tmp_path: Path) -> None:
+    """``st_ino`` of a file and of a directory is one in os.stat, os.scandir, other processes and later mounts."""
+    server.put("data", "d/f", b"1")
+    mount(cache_dir=str(tmp_path / "one")).unmount()
+    mount(cache_dir=str(tmp_path / "two"))
+    numbers = [os.stat(path).st_ino for path in (ROOT, f"{ROOT}/d", f"{ROOT}/d/f")]
+    assert len(set(numbers)) == 3
+    assert [entry.inode() for top in (ROOT, f"{ROOT}/d") for entry in os.scandir(top)] == numbers[1:]
+    done = subprocess.run([sys.executable, "-c", _NUMBERS], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(numbers)
+    vfsoverlay.unmount(ROOT)
+    mount(cache_dir=str(tmp_path / "three"), listing="lazy")
+    assert [os.stat(path).st_ino for path in (ROOT, f"{ROOT}/d", f"{ROOT}/d/f")] == numbers
+
+
+def test_attributes_that_were_asked_for_end_with_their_names(mount: Any, server: S3Server) -> None:
+    """What os.stat told before says nothing after refresh() and unmount(): sizes, times and absence are as of now."""
+    server.put("data", "d/f", b"1")
+    server.put("data", "d/g", b"1")
+    point = mount()
+    before = [os.stat(f"{ROOT}/{path}") for path in ("d", "d/f", "d/g")]
+    assert [os.stat(f"{ROOT}/{path}") for path in ("d", "d/f", "d/g")] == before
+    server.put("data", "d/f", b"four")
+    server.delete("data", "d/g")
+    assert os.stat(f"{ROOT}/d/f").st_size == 1
+    point.refresh()
+    assert os.stat(f"{ROOT}/d/f").st_size == 4
+    assert not os.path.exists(f"{ROOT}/d/g")
+    assert os.stat(f"{ROOT}/d").st_mtime_ns != before[0].st_mtime_ns
+    point.unmount()
+    assert not os.path.exists(f"{ROOT}/d/f")
+
+
+# --------------------------------------------------------------------------------------- progress
+
+_LIST = """
+import sys, vfsoverlay
+url, bucket, root, cache = sys.argv[1:]
+vfsoverlay.mount(f"s3://{bucket}/", root, endpoint_url=url, region="us-east-1", anon=True, cache_dir=cache)
+"""
+
+
+@pytest.mark.parametrize(("count", "shown"), [(10, False), (3000, True)])
+def test_a_long_listing_shows_on_a_terminal(tmp_path: Path, count: int, *, shown: bool) -> None:
+    """Where standard error is a terminal, a listing that takes longer than a second tells how far it is."""
+    with S3Server(latency=0.6) as server:
+        server.create_bucket("many", public=True, keys=GeneratedKeys(count))
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 120, 0, 0))
+        command = [sys.executable, "-c", _LIST, server.url, "many", ROOT, str(tmp_path)]
+        subprocess.run(command, check=True, stderr=theirs)
+        os.write(theirs, b"end")
+        told = os.read(ours, 65536)
+        os.close(ours)
+        os.close(theirs)
+    assert (b"3,000 objects" in told, told == b"end") == (shown, not shown)
 
 
 # ------------------------------------------------------------------------------------------- lazy
