@@ -212,6 +212,12 @@ class S3Session:
             raise Failure(Kind.EXPIRED, f"the credentials could not be renewed: {error}") from error
         return Keys(frozen.access_key, frozen.secret_key, frozen.token or "")
 
+    def found_by(self) -> str:
+        """Which link of botocore's chain gave the credentials; empty where there are none. Fails as ``keys``."""
+        if self.keys() is None:
+            return ""
+        return getattr(self._credentials, "method", None) or "storage_options"
+
     def look_again(self, refused: Keys | None) -> bool:
         """Whether there are other credentials than those *refused* as expired; runs the chain anew to find them."""
         if self.settings.keys is not None or self.settings.anon:

@@ -34,14 +34,15 @@ def doctor(
 ) -> None:
     """Say what works here, and what does not.
 
-    Looks at Python, the cache directory, the credentials and, if a source is given, whether it can be
-    mounted. Exits with 1 if something is wrong. With --json: a list of objects with "subject",
+    Looks at Python, the cache directory, the credentials, which programs see a mount and, if a source is
+    given, whether it can be mounted. Exits with 1 if something is wrong. With --json: a list of objects with "subject",
     "is_fine" and "what".
     """
     examinations: dict[str, Callable[[], str]] = {
         "python": _python,
         "cache": lambda: _cache(options.get("cache_dir")),
-        "credentials": lambda: _credentials(options.get("profile")),
+        "credentials": lambda: _credentials(options),
+        "reach": _reach,
     }
     for text in [*([source] if source else []), *mounts]:
         examinations[text] = lambda text=text: _source(text, options)  # type: ignore[misc]  # bound per turn
@@ -83,20 +84,31 @@ def _cache(given: str | None) -> str:
     return f"{directory}, {free} free, {shared}"
 
 
-def _credentials(profile: str | None) -> str:
-    import botocore.session
-    from botocore.exceptions import BotoCoreError
+def _credentials(options: dict[str, Any]) -> str:
+    from vfsoverlay._spec import Mount
+    from vfsoverlay._store.errno_map import Failure
+    from vfsoverlay._store.s3_session import S3Session
+    from vfsoverlay._store.s3_settings import settings_from
 
+    settings = settings_from(Mount("s3://any/", **options).option)
+    if settings.anon:
+        return "not looked for; requests are unsigned, as asked"
     try:
-        session = botocore.session.Session(profile=profile)
-        chain = session.get_component("credential_provider")
-        chain.remove("iam-role")  # asks a metadata service, which takes seconds where there is none
-        found = chain.load_credentials()
-    except BotoCoreError as error:
-        raise OSError(str(error)) from error
-    if found is None:
+        found = S3Session("any", settings).found_by()
+    except Failure as error:
+        raise OSError(error.detail) from error
+    if not found:
         return "none; requests are unsigned, which is enough for public buckets"
-    return f"found by {found.method}; requests are signed"
+    return f"found by {found}; requests are signed"
+
+
+def _reach() -> str:
+    from vfsoverlay._children import STARTUP
+
+    if os.pathsep in STARTUP:
+        msg = f"programs that are started have no mounts: {STARTUP} cannot be an entry of PYTHONPATH"
+        raise OSError(msg)
+    return "this process and Python programs it starts; other programs get copies of the files they are given"
 
 
 def _source(text: str, options: dict[str, Any]) -> str:

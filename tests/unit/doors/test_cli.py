@@ -412,7 +412,37 @@ def test_doctor_examines(call: Call, tmp_path: Path) -> None:
     code, out, _ = call("doctor", "--json", "s3://no-such-bucket/")
     found = {finding["subject"]: finding["is_fine"] for finding in json.loads(out)}
     assert code == 1
-    assert found == {"python": True, "cache": True, "credentials": True, "s3://no-such-bucket/": False}
+    subjects = ("python", "cache", "credentials", "reach")
+    assert found == {**dict.fromkeys(subjects, True), "s3://no-such-bucket/": False}
+
+
+@pytest.mark.parametrize(
+    ("variables", "words", "expected"),
+    [
+        ({}, [], "ok     credentials  none; requests are unsigned"),
+        ({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}, [], "ok     credentials  found by env; "),
+        ({}, ["--anon"], "ok     credentials  not looked for; "),
+        ({}, ["-o", 'storage_options={"key": "a", "secret": "b"}'], "ok     credentials  found by storage_options; "),
+        ({}, ["--profile", "absent"], "WRONG  credentials  The config profile (absent) could not be found"),
+    ],
+)
+def test_doctor_finds_credentials_as_a_mount_does(
+    variables: dict[str, str],
+    words: list[str],
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Doctor says where credentials come from: the very place where a mount finds them."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    main(["doctor", *words])
+    assert expected in capfd.readouterr().out
 
 
 def test_the_demo_needs_nothing(capfd: pytest.CaptureFixture[str]) -> None:
