@@ -14,6 +14,8 @@ from vfsoverlay._store.list_answer import clean_etag
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _NANOSECONDS: Final = 10**9
+#: Encodings that leave the bytes as they are; "aws-chunked" is how they were once uploaded.
+_PLAIN: Final = ("", "identity", "aws-chunked")
 
 #: A header's text by name, or None; ``http.client`` and dicts with lower-case names both have one.
 Headers = Callable[[str], "str | None"]
@@ -35,10 +37,10 @@ def check_answer(status: int, get: Headers, info: ObjectInfo, start: int, stop: 
     Content-Range. Raises ``Failure`` of kind ``CHANGED`` for another version, ``CORRUPT`` for another range.
     """
     _check_version(get, info)
-    content_range = get("content-range")
+    content_range, length = get("content-range"), get("content-length")
+    _check_encoding(get, length)
     if content_range is not None:
         body = _check_range(content_range, info, start, stop)
-        length = get("content-length")
         if length not in (None, str(body.length)):
             # A proxy's page under the head of the store's answer, for instance.
             raise Failure(
@@ -47,7 +49,6 @@ def check_answer(status: int, get: Headers, info: ObjectInfo, start: int, stop: 
         return body
     if status != 200:
         raise Failure(Kind.CORRUPT, f"bytes {start}-{stop - 1} were asked for, and the answer does not say which came")
-    length = get("content-length")
     if length is not None and length != str(info.size):
         # The same ETag and another size: not another version, but an answer cut short on its way.
         same = bool(info.etag and get("etag"))
@@ -70,6 +71,13 @@ def _check_version(get: Headers, info: ObjectInfo) -> None:
         return
     if seconds != info.mtime_ns // _NANOSECONDS:
         raise Failure(Kind.CHANGED, f"it was modified at {modified}")
+
+
+def _check_encoding(get: Headers, length: str | None) -> None:
+    """Refuse what was compressed on its way; what was stored with an encoding has a length, and is served as it is."""
+    encoding = (get("content-encoding") or "").strip().lower()
+    if length is None and encoding not in _PLAIN:
+        raise Failure(Kind.CORRUPT, f"the answer was compressed ({encoding[:20]}) on its way, which was declined")
 
 
 def _check_range(content_range: str, info: ObjectInfo, start: int, stop: int) -> Body:

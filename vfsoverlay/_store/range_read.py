@@ -116,8 +116,15 @@ class RangeRead:
                 # The last piece is held back until all is known to be right: a damaged object is never complete.
                 if self._position + size == stop and not checksum.matches():
                     raise self._damaged(checksum)
+            if self._position + size == stop and "content-length" not in answer.headers:
+                self._check_end(answer, stop)
             self._sink(piece)
             self._position += size
+
+    def _check_end(self, answer: Exchange, stop: int) -> None:
+        """An answer that did not say how long it is must end where it should: with the range, or with the object."""
+        if ("content-range" in answer.headers or stop == self._info.size) and answer.readinto(memoryview(bytearray(1))):
+            raise Failure(Kind.CORRUPT, "the answer goes on behind the bytes that were asked for")
 
     def _damaged(self, checksum: Checksum) -> Failure:
         told = f"the bytes that came do not have the {checksum.name} checksum the store sent with them"

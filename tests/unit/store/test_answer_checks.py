@@ -29,6 +29,9 @@ Headers = dict[str, str]
         (200, {}, INFO, Body(10, 10)),
         (200, {"Content-Length": "100", "Last-Modified": THAT_TIME, "ETag": "any"}, NO_ETAG, Body(10, 10)),
         (200, {"Content-Length": "100", "Last-Modified": "some day"}, NO_ETAG, Body(10, 10)),
+        (206, {"Content-Range": "bytes 10-19/100", "Content-Length": "10"}, INFO, Body(0, 10)),
+        (200, {"Content-Length": "100", "Content-Encoding": "gzip", "ETag": '"e"'}, INFO, Body(10, 10)),
+        (206, {"Content-Range": "bytes 10-19/100", "Content-Encoding": "identity"}, INFO, Body(0, 10)),
     ],
 )
 def test_answer_that_is_right(status: int, headers: Headers, info: ObjectInfo, body: Body) -> None:
@@ -53,6 +56,9 @@ def test_answer_that_is_right(status: int, headers: Headers, info: ObjectInfo, b
         (206, {"Content-Range": "bytes 10-9/100"}, INFO, Kind.CORRUPT),
         (206, {"Content-Range": "bytes */100"}, INFO, Kind.CORRUPT),
         (206, {"Content-Range": "lines 10-19/100"}, INFO, Kind.CORRUPT),
+        (206, {"Content-Range": "bytes 10-19/100", "Content-Length": "11"}, INFO, Kind.CORRUPT),
+        (206, {"Content-Range": "bytes 10-19/100", "Content-Encoding": "gzip"}, INFO, Kind.CORRUPT),
+        (200, {"Content-Encoding": "br", "ETag": '"e"'}, INFO, Kind.CORRUPT),
     ],
 )
 def test_answer_that_is_not(status: int, headers: Headers, info: ObjectInfo, kind: Kind) -> None:
