@@ -232,6 +232,35 @@ def test_the_cache_is_deleted_while_in_use(world: World) -> None:
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "pieces"])
+def test_the_cache_is_deleted_during_each_fetch(world: World, size: int, whole: bool) -> None:
+    """A directory that is deleted whenever bytes are under way costs requests, and is made again."""
+    cache, oid = world.cache(), world.source.object("a", size)
+    reader, body = world.source.reader(oid), world.source.content(oid)
+    world.source.before = lambda *_: shutil.rmtree(world.directory, ignore_errors=True)
+    for _ in range(3):
+        if whole:
+            assert read_all(cache.complete(oid, reader)) == body
+        else:
+            with cache.open_partial(oid, reader) as handle:
+                buffer = bytearray(size)
+                assert handle.readinto(0, memoryview(buffer)) == size
+            assert bytes(buffer) == body
+    world.source.before = lambda *_: None
+    assert world.serves(oid)
+    assert world.cache().usage().objects == 1
+
+
+def test_a_cache_that_was_tidied_up_stays_so(world: World) -> None:
+    """Closing a cache whose directory somebody has removed does not make it again."""
+    cache, oid = world.cache(), world.source.object("a", SMALL)
+    os.close(cache.complete(oid, world.source.reader(oid)))
+    shutil.rmtree(world.directory)
+    cache.close()
+    assert not world.directory.exists()
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
 def test_what_a_killed_writer_left(world: World, size: int) -> None:
     """Half-made files under the names that a fetch uses do not stop the next fetch."""
     oid = world.source.object("a", size)

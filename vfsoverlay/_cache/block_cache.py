@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, TypeVar
 from weakref import WeakSet
 
@@ -40,7 +40,10 @@ BLOCK_SIZE: Final = 128 * 1024
 
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
+#: How often the directory may be deleted while one object is fetched.
+_TRIES: Final = 10
 
 _LOGGER: Final = logging.getLogger("vfsoverlay")
 
@@ -92,7 +95,7 @@ class BlockCache:
         self._hit = self._metrics.ticker("hits")
         object_locks = ObjectLocks(self.layout, self._locks)
         self._evictor = Evictor(self.layout, object_locks, self._metrics, self._last_uses)
-        ledger = Ledger(f"{self.layout.locks}/ledger", self._locks)
+        ledger = Ledger(f"{self.layout.locks}/ledger", self._locks, self.layout.prepare)
         self._budget = budget = Budget(directory, ledger, self._evictor, cache_size=cache_size, min_free=min_free)
         self._small = SmallObjects(self.layout, object_locks, self._boot, budget, self._known, deadline)
         self._large = LargeObjects(self.layout, object_locks, self._boot, budget, block_size, deadline)
@@ -178,7 +181,7 @@ class BlockCache:
 
     def _open_large(self, object_id: ObjectId, read_range: ReadRange, complete: Callable[[], int]) -> CachedObject:
         stem = self.layout.stem(object_id)
-        file = self._large.use(object_id, stem)
+        file = self._persist(lambda: self._large.use(object_id, stem))
         self._catalog.note(layout.digest_of(stem))
         return LargeHandle(
             object_id.key,
@@ -259,7 +262,7 @@ class BlockCache:
         begun = time.monotonic()
         if _is_small(object_id):
             with self._missing(object_id):
-                self._small.fetch(object_id, stem, read_range, purpose)
+                self._persist(lambda: self._small.fetch(object_id, stem, read_range, purpose))
         else:
             _real.close(self._fetch(object_id, stem, read_range, purpose))
         self._fetcher.observe(object_id.size, time.monotonic() - begun)
@@ -294,14 +297,29 @@ class BlockCache:
 
     def close(self) -> None:
         """Write what other processes should know; handles and descriptors that were handed out stay usable."""
-        self._budget.flush()
+        if _real.exists(self.layout.locks):
+            # Otherwise somebody has tidied up, and it should stay so.
+            self._budget.flush()
         if self._catalog.is_due:
             self._write_hints()
 
     def _fetch(self, object_id: ObjectId, stem: str, read_range: ReadRange, purpose: Purpose) -> int:
         fetch = self._small.complete if _is_small(object_id) else self._complete_large
         with self._missing(object_id):
-            return fetch(object_id, stem, read_range, purpose)
+            return self._persist(lambda: fetch(object_id, stem, read_range, purpose))
+
+    def _persist(self, action: Callable[[], Result]) -> Result:
+        """What *action* gives; begun again when somebody deletes the directory underneath it."""
+        for _ in range(_TRIES):
+            try:
+                return action()
+            except FileNotFoundError as error:  # noqa: PERF203 - a try that works ends the loop
+                if not str(error.filename).startswith(self.directory):
+                    raise
+                with suppress(FileNotFoundError):
+                    self.layout.prepare()
+        # Without a file name, as ENOSPC.
+        raise OSError(errno.EIO, f"the cache {self.directory} is deleted again and again while it is in use")
 
     @contextmanager
     def _missing(self, object_id: ObjectId) -> Iterator[None]:

@@ -125,5 +125,9 @@ class Budget:
             self._ledger.set(self._seen)
 
     def _short(self, total: int) -> int:
-        disk = _real.statvfs(self._directory)
+        try:
+            disk = _real.statvfs(self._directory)
+        except FileNotFoundError:
+            # Deleted underneath, and about to be made again.
+            return total - self.cache_size
         return max(total - self.cache_size, self.min_free - disk.f_bavail * disk.f_frsize)

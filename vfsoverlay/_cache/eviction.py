@@ -84,7 +84,11 @@ class Evictor:
         Returns:
             The bytes freed.
         """
-        held = acquire(self._locks, f"{self._layout.locks}/evict", 0, time.monotonic() + _PATIENCE)
+        try:
+            held = acquire(self._locks, f"{self._layout.locks}/evict", 0, time.monotonic() + _PATIENCE)
+        except FileNotFoundError:
+            # Somebody deleted the cache underneath.
+            held = None
         if held is None:
             return 0
         with held:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import struct
 import time
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from vfsoverlay import _real
@@ -27,11 +28,13 @@ class Balance(NamedTuple):
 class Ledger:
     """A file with the number; an estimate between two counts, since killed processes do not report."""
 
-    __slots__ = ("_locks", "_path")
+    __slots__ = ("_locks", "_path", "_prepare")
 
-    def __init__(self, path: str, locks: Locks) -> None:
+    def __init__(self, path: str, locks: Locks, prepare: Callable[[], object]) -> None:
         self._path = path
         self._locks = locks
+        #: Makes the directory again when somebody has deleted it.
+        self._prepare = prepare
 
     def add(self, amount: int) -> Balance:
         """Add *amount* (negative: bytes are gone); the new balance."""
@@ -47,7 +50,12 @@ class Ledger:
             write_all(held.fd, _STORED.pack(total, time.time()), 0)
 
     def _lock(self) -> Held:
-        held = acquire(self._locks, self._path, 0, time.monotonic() + _PATIENCE)
+        until = time.monotonic() + _PATIENCE
+        try:
+            held = acquire(self._locks, self._path, 0, until)
+        except FileNotFoundError:
+            self._prepare()
+            held = acquire(self._locks, self._path, 0, until)
         if held is None:
             msg = "a process that does not go on holds this lock; end it, or choose another cache_dir"
             raise OSError(errno.EDEADLK, msg, self._path)
