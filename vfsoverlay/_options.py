@@ -61,6 +61,14 @@ def _block_size(value: Any) -> int:
     return size
 
 
+def _memory_budget(value: Any) -> int:
+    size = parse_size(value)
+    if size < MIB:
+        msg = f"1 MiB or more is wanted, not {value!r}; readahead=False fetches nothing ahead"
+        raise ValueError(msg)
+    return size
+
+
 def _mode(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 0o777:
         msg = f"permission bits between 0 and 0o777 are wanted, not {value!r}"
@@ -208,6 +216,10 @@ _TABLE: Final[tuple[Option, ...]] = (
            "one request at a time is slow; what is fetched in vain is bounded and counted (bytes.wasted)"),
     Option("promotion", True, _flag, "fetch an object whole when waiting for random reads has cost as much",
            "never much more than twice the best that could have been done in hindsight"),
+    Option("memory_budget", 256 * MIB, _memory_budget,
+           "bytes that this process, over all its mounts, may have on their way before a reader waits for them; at "
+           "least 1 MiB",
+           "what 32 connections carry; where the page cache counts as memory (containers), less may be wanted"),
     Option("on_change", "error", _one_of("error", "reopen"),
            "an object changed since it was listed: raise ESTALE, or read the new version",
            "a changed object is never read as if it were the listed one unless asked for"),

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from weakref import WeakSet
 
 from vfsoverlay import _real
-from vfsoverlay._cache import layout, locks
+from vfsoverlay._cache import ahead_budget, layout, locks
 from vfsoverlay._cache.boot import boot_id
 from vfsoverlay._cache.budget import Budget, DiskFull
 from vfsoverlay._cache.cached_object import CachedObject, LargeHandle, SmallHandle
@@ -60,6 +60,7 @@ class BlockCache:
         deadline: Seconds to wait for another process that fetches the wanted bytes.
         readahead: Whether sequential readers are fetched ahead of.
         promotion: Whether many random reads of one object may end in fetching it whole.
+        memory_budget: Bytes that this process may have on their way before a reader waits for them.
         boot: The identity of this boot; None: ask the kernel.
         kind_of_locks: How processes exclude each other; None: the best that the directory's file system has.
 
@@ -78,6 +79,7 @@ class BlockCache:
         deadline: float = 120.0,
         readahead: bool = True,
         promotion: bool = True,
+        memory_budget: int = ahead_budget.MOST,
         boot: bytes | None = None,
         kind_of_locks: locks.Locks | None = None,
     ) -> None:
@@ -99,7 +101,7 @@ class BlockCache:
         self._budget = budget = Budget(directory, ledger, self._evictor, cache_size=cache_size, min_free=min_free)
         self._small = SmallObjects(self.layout, object_locks, self._boot, budget, self._known, deadline)
         self._large = LargeObjects(self.layout, object_locks, self._boot, budget, block_size, deadline)
-        self._fetcher = Fetcher()
+        self._fetcher = Fetcher(ahead_budget.AheadBudget(memory_budget))
         self._handles: WeakSet[CachedObject] = WeakSet()
 
     @property
@@ -243,7 +245,8 @@ class BlockCache:
             if not self._is_there(object_id, stem):
                 self._fetch_ahead(object_id, stem, read_range, "readahead")
 
-        return Lookahead(fetch, size=size, workers=self._fetcher.workers, metrics=self._metrics)
+        workers = self._fetcher.workers
+        return Lookahead(fetch, size=size, workers=workers, metrics=self._metrics, ahead=self._fetcher.ahead)
 
     def _is_there(self, object_id: ObjectId, stem: str) -> bool:
         """Whether the object is complete on disk; a failure of the disk is met again by who fetches it."""
@@ -287,6 +290,7 @@ class BlockCache:
     def after_fork(self) -> None:
         """In the child: forget threads and locks of the parent; open handles and descriptors go on."""
         locks.after_fork()
+        ahead_budget.after_fork()
         self._fetcher.after_fork()
         self._small.after_fork()
         self._large.after_fork()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from vfsoverlay._cache.ahead_budget import AheadBudget
 from vfsoverlay._cache.budget import DiskFull
 from vfsoverlay._cache.connections import Connections
 from vfsoverlay._cache.object_file import Abandoned, Claim, ObjectFile, Ticket
@@ -25,9 +26,10 @@ WAITING_GET: Final = _MIB // 2
 class Fetcher:
     """The background threads of one cache, and how many of them are worth having."""
 
-    __slots__ = ("connections", "workers")
+    __slots__ = ("ahead", "connections", "workers")
 
-    def __init__(self) -> None:
+    def __init__(self, ahead: AheadBudget) -> None:
+        self.ahead = ahead
         self.connections = Connections()
         self.workers = Workers(lambda: self.connections.limit)
 
@@ -57,6 +59,7 @@ class Fetcher:
         Returns:
             The block up to which everything is on disk or under way.
         """
+        most = max(1, min(most, self.ahead.largest_get // file.block_size))
         while self.workers.has_room():
             claim = file.claim(first, last, most)
             if claim is None:
@@ -100,15 +103,25 @@ class Fetcher:
         rate = self.connections.expected_rate()
         if not file.promotion.decide(ready=ready, blocks=file.blocks, missing_bytes=missing, rate=rate):
             return
-        self._recruit(file, read_range, "promotion", self._blocks_of_get(file), ticket)
+        most = max(1, min(self._blocks_of_get(file), self.ahead.largest_get // file.block_size))
+        self._recruit(file, read_range, "promotion", most, ticket)
 
     def _recruit(self, file: ObjectFile, read_range: ReadRange, purpose: Purpose, most: int, ticket: Ticket) -> None:
         """Let as many threads as there is room for fetch *file* until nothing is left."""
 
         def work() -> None:
             while not ticket.cancelled and (claim := file.claim(0, file.blocks, most)) is not None:
-                if not self._quietly(file, claim, read_range, purpose, ticket):
+                size = _ahead_of_readers(file, claim, purpose)
+                if not self.ahead.try_take(size):
+                    file.give_up(claim)
+                    # The next reader who waits begins anew.
+                    file.promotion.decided = False
                     return
+                try:
+                    if not self._quietly(file, claim, read_range, purpose, ticket):
+                        return
+                finally:
+                    self.ahead.give_back(size)
                 # The number of connections may have grown meanwhile.
                 self._recruit(file, read_range, purpose, most, ticket)
 
@@ -117,7 +130,20 @@ class Fetcher:
                 return
 
     def _start(self, file: ObjectFile, claim: Claim, read_range: ReadRange, purpose: Purpose, ticket: Ticket) -> bool:
-        return self.workers.try_start(lambda: self._quietly(file, claim, read_range, purpose, ticket))
+        size = _ahead_of_readers(file, claim, purpose)
+
+        def work() -> None:
+            try:
+                self._quietly(file, claim, read_range, purpose, ticket)
+            finally:
+                self.ahead.give_back(size)
+
+        if not self.ahead.try_take(size):
+            return False
+        if self.workers.try_start(work):
+            return True
+        self.ahead.give_back(size)
+        return False
 
     def _quietly(self, file: ObjectFile, claim: Claim, read_range: ReadRange, purpose: Purpose, ticket: Ticket) -> bool:
         try:
@@ -139,3 +165,8 @@ class Fetcher:
         """In the child: begin with new threads."""
         self.connections = Connections()
         self.workers.after_fork()
+
+
+def _ahead_of_readers(file: ObjectFile, claim: Claim, purpose: Purpose) -> int:
+    """Bytes of *claim* that count against the bound; what a reader waits for is fetched in any case."""
+    return (claim.last - claim.first) * file.block_size if purpose in ("readahead", "promotion") else 0

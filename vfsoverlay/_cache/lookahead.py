@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Final, Generic, TypeVar
 
+from vfsoverlay._cache.ahead_budget import AheadBudget
 from vfsoverlay._cache.stride import Stride
 from vfsoverlay._cache.workers import Workers
 from vfsoverlay._metrics import Metrics
@@ -54,14 +55,22 @@ class Lookahead(Generic[Item]):
         size: Bytes of an item; items for which it is negative are skipped.
         workers: The threads.
         metrics: Where ``bytes.wasted`` is counted.
+        ahead: How much may be on its way.
     """
 
-    __slots__ = ("_bytes_ahead", "_courses", "_fetch", "_metrics", "_mutex", "_size", "_workers", "active")
+    __slots__ = ("_ahead", "_bytes_ahead", "_courses", "_fetch", "_metrics", "_mutex", "_size", "_workers", "active")
 
     def __init__(
-        self, fetch: Callable[[Item], object], *, size: Callable[[Item], int], workers: Workers, metrics: Metrics
+        self,
+        fetch: Callable[[Item], object],
+        *,
+        size: Callable[[Item], int],
+        workers: Workers,
+        metrics: Metrics,
+        ahead: AheadBudget,
     ) -> None:
         self._fetch = fetch
+        self._ahead = ahead
         self._size = size
         self._workers = workers
         self._metrics = metrics
@@ -127,7 +136,7 @@ class Lookahead(Generic[Item]):
                 return
             size = self._size(item)
             if size >= 0:
-                if not self._workers.try_start(partial(self._fetch_quietly, item)):
+                if not self._start(item, size):
                     return
                 course.ahead[course.frontier] = size
                 self._bytes_ahead += size
@@ -141,9 +150,19 @@ class Lookahead(Generic[Item]):
         course.ahead.clear()
         course.window = course.misses = 0
 
-    def _fetch_quietly(self, item: Item) -> None:
+    def _start(self, item: Item, size: int) -> bool:
+        if not self._ahead.try_take(size):
+            return False
+        if self._workers.try_start(partial(self._fetch_quietly, item, size)):
+            return True
+        self._ahead.give_back(size)
+        return False
+
+    def _fetch_quietly(self, item: Item, size: int) -> None:
         try:
             self._fetch(item)
         except OSError:
             # Whoever opens the item meets the failure again, in a thread that can raise it.
             pass
+        finally:
+            self._ahead.give_back(size)

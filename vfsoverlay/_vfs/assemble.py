@@ -77,6 +77,7 @@ def assemble(
             block_size=spec.option("block_size"),
             readahead=spec.option("readahead"),
             promotion=spec.option("promotion"),
+            memory_budget=spec.option("memory_budget"),
             metrics=metrics,
             deadline=spec.option("deadline"),
         )

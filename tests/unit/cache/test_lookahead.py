@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from vfsoverlay._cache.ahead_budget import AheadBudget
 from vfsoverlay._cache.lookahead import Lookahead
 from vfsoverlay._cache.stride import Stride
 from vfsoverlay._cache.workers import Workers
@@ -30,7 +31,11 @@ class Loop:
         self.metrics = Metrics()
         self.fetched: list[int] = []
         self.lookahead: Lookahead[int] = Lookahead(
-            self.fetched.append, size=lambda _: size, workers=AtOnce(lambda: 8), metrics=self.metrics
+            self.fetched.append,
+            size=lambda _: size,
+            workers=AtOnce(lambda: 8),
+            metrics=self.metrics,
+            ahead=AheadBudget(),
         )
 
     def item_at(self, index: int) -> int | None:
