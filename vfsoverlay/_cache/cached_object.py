@@ -24,6 +24,10 @@ _O_PATH: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC
 #: whole buffers first and then one more for the rest.
 _BULK: Final = 512 * 1024
 
+#: What is on its way ahead of a reader who goes elsewhere is called off if it is more than this (bytes): a GET that is
+#: broken off costs its connection.
+_MUCH: Final = 4 * 1024 * 1024
+
 
 class CachedObject(ABC):
     """One version of an object, open for reading; made by ``BlockCache.open_partial``, safe for several threads."""
@@ -96,6 +100,7 @@ class LargeHandle(CachedObject):
         "_file",
         "_metrics",
         "_promotes",
+        "_promotion",
         "_read_range",
         "_reads_ahead",
         "_release",
@@ -127,7 +132,9 @@ class LargeHandle(CachedObject):
         self._reads_ahead = reads_ahead
         self._promotes = promotes
         self._ahead = Readahead(self.size)
+        #: Of what is fetched ahead in this run of reads, and of fetching the whole object.
         self._ticket = Ticket()
+        self._promotion = Ticket()
 
     def _read_disk(self, offset: int, buffer: memoryview) -> bool:
         file = self._file
@@ -153,10 +160,14 @@ class LargeHandle(CachedObject):
         finally:
             self._metrics.add("seconds.waited", time.monotonic() - begun)
         if self._promotes and not self._ahead.is_running:
-            self._fetcher.promote(file, self._read_range, self._ticket)
+            self._fetcher.promote(file, self._read_range, self._promotion)
 
     def _read_ahead(self, start: int, stop: int) -> None:
         plan = self._ahead.on_read(start, stop)
+        if self._ahead.left_behind > _MUCH:
+            # The reader went elsewhere: what it will not read must not take the bandwidth from what it does.
+            self._ahead.left_behind = 0
+            self._ticket.cancelled = True
         if plan is None:
             return
         file = self._file
@@ -174,7 +185,7 @@ class LargeHandle(CachedObject):
     def close(self) -> None:
         release, self._release = self._release, None
         if release is not None:
-            self._ticket.cancelled = True
+            self._ticket.cancelled = self._promotion.cancelled = True
             self._ahead.end_run()
             if self._ahead.wasted:
                 self._metrics.add("bytes.wasted", self._ahead.wasted)

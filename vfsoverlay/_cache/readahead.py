@@ -39,7 +39,7 @@ class Readahead:
         largest_window: Bytes that are on their way ahead of the reader at most.
     """
 
-    __slots__ = ("_largest", "_planned", "_position", "_reads", "_run_start", "_size", "wasted")
+    __slots__ = ("_largest", "_planned", "_position", "_reads", "_run_start", "_size", "left_behind", "wasted")
 
     def __init__(self, size: int, *, largest_window: int = _LARGEST_WINDOW) -> None:
         self._size = size
@@ -50,6 +50,8 @@ class Readahead:
         self._reads = 0
         self.wasted = 0
         """Bytes that were planned in runs which ended before them."""
+        self.left_behind = 0
+        """As much of that as the last run left."""
 
     def on_read(self, start: int, stop: int) -> Plan | None:
         """A read of bytes *start* to *stop* begins; what to fetch ahead of it, if anything new."""
@@ -79,7 +81,8 @@ class Readahead:
 
     def end_run(self) -> None:
         """The reader went elsewhere, or away."""
-        self.wasted += max(0, self._planned - self._position) if self._reads else 0
+        self.left_behind = max(0, self._planned - self._position) if self._reads else 0
+        self.wasted += self.left_behind
         self._planned = self._position = 0
         self._reads = 0
 

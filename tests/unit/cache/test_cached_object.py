@@ -14,6 +14,8 @@ from tests.cache_source import MIB, Source, read_all
 from tests.unit.cache.conftest import MakeCache
 from vfsoverlay._cache.block_cache import BlockCache
 from vfsoverlay._cache.cached_object import CachedObject
+from vfsoverlay._cache.read_range import Sink
+from vfsoverlay._metrics import Purpose
 
 SIZE = 3 * MIB + 1000
 BLOCK = 64 * 1024
@@ -174,6 +176,34 @@ def test_reading_ahead_asks_in_large_pieces(cache: BlockCache, source: Source) -
     assert len(source.ranges) < 64
     assert source.purposes["readahead"] > 0
     assert source.bytes_given == 16 * MIB
+
+
+def test_a_reader_who_goes_elsewhere_calls_off_what_is_on_its_way(cache: BlockCache, source: Source) -> None:
+    """After a jump, GETs that were begun ahead of the reader end at their next piece."""
+    oid = source.object("a", 64 * MIB)
+    began, ended = threading.Semaphore(0), threading.Semaphore(0)
+    jumped, accepted = threading.Event(), []
+
+    def read_range(start: int, stop: int, sink: Sink, purpose: Purpose) -> None:
+        if purpose != "readahead" or start < 16 * MIB:
+            source.reader(oid)(start, stop, sink, purpose)
+            return
+        began.release()
+        assert jumped.wait(20)
+        try:
+            sink(memoryview(source.content(oid))[start : start + BLOCK])
+            accepted.append(start)
+        finally:
+            ended.release()
+
+    with cache.open_partial(oid, read_range) as handle:
+        for at in range(0, 12 * MIB, MIB):
+            read(handle, at, MIB)
+        assert began.acquire(timeout=20)
+        assert read(handle, 60 * MIB, 10) == source.content(oid)[60 * MIB : 60 * MIB + 10]
+        jumped.set()
+        assert ended.acquire(timeout=20)
+        assert not accepted
 
 
 def test_two_handles_share_the_blocks(make_cache: MakeCache, source: Source) -> None:
