@@ -166,6 +166,9 @@ def _entries(fs: Any, top: str, *, deep: bool) -> list[dict[str, Any]]:
         return list(fs.find(top, detail=True, withdirs=True).values()) if deep else list(fs.ls(top, detail=True))
     except FileNotFoundError:
         return []
+    except NotADirectoryError:
+        # Older file systems raise it for a file, where newer ones tell what the file is.
+        return [fs.info(top)]
 
 
 def _markers(directories: set[str], rows: list[ObjectRow]) -> list[ObjectRow]:
