@@ -7,6 +7,8 @@ fork cannot leave one taken.
 
 from __future__ import annotations
 
+# The first look-up of an address imports it, and a child that is forked meanwhile would wait for it forever.
+import encodings.idna  # noqa: F401
 import http.client
 import select
 import socket
