@@ -132,7 +132,7 @@ def _presentable(error: Exception) -> Exception:
     links: list[BaseException] = []
     link: BaseException | None = None if _LOGGER.isEnabledFor(logging.DEBUG) else error
     while link is not None and link not in links:
-        links.append(trimmed(link))
+        links.append(link.with_traceback(None) if isinstance(link, MountError) else trimmed(link))
         link = link.__cause__
     return error
 

@@ -82,7 +82,7 @@ def _roots_by_hand() -> list[str]:
         return [mount.root_dir for mount in parse_mounts(os.environ[_MOUNTS])]
     except ValueError as error:
         if sys.stderr is not None:
-            sys.stderr.write(f"vfsoverlay: {error}; nothing is mounted in this process\n")
+            sys.stderr.write(f"vfsoverlay: {str(error).rstrip('.')}; nothing is mounted in this process\n")
         return []
 
 

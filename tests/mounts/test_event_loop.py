@@ -91,6 +91,8 @@ def test_a_failed_mount_shows_the_callers_line(server: S3Server, source: str) ->
     with pytest.raises((OSError, ValueError)) as caught:
         vfsoverlay.mount(source, ROOT, **server.mount_options())
     assert _frames_of_ours(caught.value) == ["mount"]
+    if isinstance(caught.value, vfsoverlay.errors.MountError):  # nothing of other libraries below it either
+        assert traceback.extract_tb(caught.value.__traceback__)[-1].name == "mount"
     logger = logging.getLogger("vfsoverlay")
     logger.setLevel(logging.DEBUG)
     try:
