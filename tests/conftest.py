@@ -20,7 +20,8 @@ INSTALLED_IN = str(Path(errors.__file__).parent.parent)
 def pytest_configure() -> None:
     """Clean the environment once, before any test module is imported."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "VFSOVERLAY_"))]:
-        if not name.startswith("VFSOVERLAY_TEST_"):  # how large the tests are, not what they test
+        # Not how large the tests are, and which dispatchers they judge.
+        if not name.startswith("VFSOVERLAY_TEST_") and name != "VFSOVERLAY_PURE":
             del os.environ[name]
     # Not the files of the person who runs the tests; a test that needs credentials sets them.
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull

@@ -7,7 +7,7 @@ because every room that needs the disk imports it. Nothing here may be looked up
 
 import _io
 import posix
-from posix import O_CLOEXEC, O_PATH
+from posix import F_OK, O_CLOEXEC, O_PATH
 from posixpath import normpath
 
 access = posix.access
@@ -76,6 +76,33 @@ def exists(path: str) -> bool:
     try:
         stat(path)
     except (OSError, ValueError):
+        return False
+    return True
+
+
+def _access_tells() -> bool:
+    """Whether ``access`` can be asked for names as such: some sandboxes refuse it, and then it says no to all."""
+    try:
+        return access("/proc/self/exe", F_OK, effective_ids=True, follow_symlinks=False)
+    except NotImplementedError:
+        return False
+
+
+_ACCESS_TELLS = _access_tells()
+
+
+def lexists(path: str) -> bool:
+    """Whether *path* is there, if only as a link that leads nowhere.
+
+    Raises:
+        ValueError: It has a NUL in it.
+    """
+    if _ACCESS_TELLS:
+        # A third of the time that an exception takes.
+        return access(path, F_OK, effective_ids=True, follow_symlinks=False)
+    try:
+        lstat(path)
+    except OSError:
         return False
     return True
 

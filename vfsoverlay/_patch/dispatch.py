@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from vfsoverlay import _real
+from vfsoverlay._patch import quick
 from vfsoverlay._vfs.file_system import FileSystem
 from vfsoverlay._vfs.location import Failed, Foreign, Location
 
@@ -66,8 +67,10 @@ class State:
         self.quiet = not self.others and not self.shadowed and files.cwd is None
         self.edges = ("/", ".", *sorted(files.table.names)) if files.table.names else ()
         files.forget_located()
+        needle = self.needle if self.quiet else ""
         for namespace in self._watchers:
-            namespace["_needle"] = self.needle if self.quiet else ""
+            namespace["_needle"] = needle
+        quick.look_for(needle, self.edges, tuple(files.table.names), files.descriptors.entries)
 
     def is_foreign(self, path: str) -> bool:
         """Whether *path*, in which ``_needle`` was found, is foreign all the same."""
@@ -129,11 +132,17 @@ INSIDE: Final = STATE.inside
 
 def text_of(path: Any) -> Any:
     """*path* after ``__fspath__``, once; itself where it has none or answers nonsense (the real call complains)."""
-    convert = getattr(type(path), "__fspath__", None)
-    if convert is None or isinstance(path, (str, bytes)):
+    try:
+        convert = type(path).__fspath__
+    except AttributeError:
+        return path
+    if isinstance(path, _TEXT):
         return path
     text = convert(path)
-    return text if isinstance(text, (str, bytes)) else path
+    return text if text.__class__ is str or isinstance(text, _TEXT) else path
+
+
+_TEXT: Final = (str, bytes)
 
 
 def _taken_buffers() -> tuple[type[Any], ...]:

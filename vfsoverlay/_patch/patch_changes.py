@@ -7,8 +7,9 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from vfsoverlay._patch import quick
 from vfsoverlay._patch.dispatch import STATE, answer, found_after_all, locate, respelled, text_of, trimmed
-from vfsoverlay._patch.replacement import Replacement
+from vfsoverlay._patch.on_path import OnPath
 from vfsoverlay._vfs import refusals
 from vfsoverlay._vfs.location import Failed, Foreign, Location
 
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 _state = STATE
 
 
-class Change(Replacement):
+class Change(OnPath):
     # One path, the first argument; *refuse* raises what the kernel raises there.
+    rule = quick.PATH | quick.EDGES
     __slots__ = ("event", "follows", "is_entry", "parameter", "refuse", "says_filename", "takes_fd")
 
     def __init__(
@@ -68,11 +70,15 @@ class Change(Replacement):
                 if place is None:
                     raise
         try:
-            return self._reach(path, args, kwargs, place)
+            return self.answer(place, *args, **kwargs)
         except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
 
-    def _reach(self, path: Any, args: tuple[Any, ...], kwargs: dict[str, Any], place: Place | None) -> Any:
+    def seek(self, path: Any, *_: Any, **__: Any) -> Any:
+        return found_after_all(path, follow=self.follows, entry=self.is_entry)
+
+    def answer(self, place: Place | None, *args: Any, **kwargs: Any) -> Any:
+        path = args[0] if args else kwargs.get(self.parameter)
         follow = bool(kwargs.get("follow_symlinks", self.follows))
         dir_fd = kwargs.get("dir_fd")
         text = text_of(path)

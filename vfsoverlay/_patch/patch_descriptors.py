@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from vfsoverlay._patch import quick
 from vfsoverlay._patch.dispatch import STATE, answer, trimmed
 from vfsoverlay._patch.replacement import Replacement
 from vfsoverlay._vfs import operations
@@ -18,6 +19,7 @@ _state = STATE
 
 class Fstat(Replacement):
     __slots__ = ()
+    rule = quick.DESCRIPTOR
 
     def __call__(self, fd: Any) -> Any:
         descriptors = _state.files.descriptors
@@ -28,6 +30,7 @@ class Fstat(Replacement):
 class OfDescriptor(Replacement):
     # One descriptor, the first argument; *operation* answers for ours.
     __slots__ = ("operation",)
+    rule = quick.DESCRIPTOR
 
     def __init__(self, real: Any, home: str, *, operation: Callable[[Location], Any]) -> None:
         super().__init__(real, home)

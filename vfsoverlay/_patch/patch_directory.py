@@ -6,6 +6,7 @@ import os
 import sys
 from typing import Any
 
+from vfsoverlay._patch import quick
 from vfsoverlay._patch.dispatch import STATE, reach, text_of, trimmed
 from vfsoverlay._patch.replacement import Replacement
 from vfsoverlay._vfs.location import Location
@@ -52,6 +53,7 @@ class Fchdir(Replacement):
 
 class Getcwd(Replacement):
     __slots__ = ()
+    rule = quick.BARE
 
     def __call__(self) -> Any:
         if _state.files.cwd is not None:
@@ -64,6 +66,7 @@ class Getcwd(Replacement):
 
 class Getcwdb(Replacement):
     __slots__ = ()
+    rule = quick.BARE
 
     def __call__(self) -> Any:
         if _state.files.cwd is not None:

@@ -8,22 +8,65 @@ from functools import partial
 from typing import Any
 
 from vfsoverlay import _real
+from vfsoverlay._patch import quick
 from vfsoverlay._patch.dispatch import INSIDE, STATE, answer, found_after_all, locate, text_of, trimmed
+from vfsoverlay._patch.on_path import OnPath
 from vfsoverlay._patch.patch_os import creates_elsewhere
-from vfsoverlay._patch.replacement import Replacement
 from vfsoverlay._vfs.file import open_stream
 from vfsoverlay._vfs.location import Failed, Foreign, Location
 
 _state = STATE
 _needle = "\0"
+_READING = quick.READING
 STATE.watch(globals())
 
 
-class Open(Replacement):
-    __slots__ = ()
+class Open(OnPath):
+    __slots__ = ("__call__",)
+    __call__: Any
+    rule = quick.PATH | quick.MODE
 
-    def __call__(
+    def __init__(self, real: Any, home: str) -> None:
+        super().__init__(real, home)
+        ours = self.answer
+
+        def open(
+            file: Any,
+            mode: Any = "r",
+            buffering: Any = -1,
+            encoding: Any = None,
+            errors: Any = None,
+            newline: Any = None,
+            closefd: Any = True,
+            opener: Any = None,
+        ) -> Any:
+            place: Any = None
+            if opener is not None:
+                # An opener is called by the real open with the caller's path, and opens by calls of ours.
+                return real(file, mode, buffering, encoding, errors, newline, closefd, opener)
+            if (
+                file.__class__ is str
+                and (_needle not in file or (_state.is_foreign(file) and _state.foreign_text(file)))
+                and (mode in _READING or not creates_elsewhere(file))
+            ):
+                try:
+                    return real(file, mode, buffering, encoding, errors, newline, closefd)
+                except FileNotFoundError:
+                    place = found_after_all(file, follow="x" not in mode)
+                    if place is None:
+                        raise
+            try:
+                if file.__class__ is bool:
+                    file = _descriptor(file)
+                return ours(place, file, mode, buffering, encoding, errors, newline, closefd)
+            except BaseException as error:  # noqa: BLE001 - raised again below
+                raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
+
+        self.__call__ = open
+
+    def answer(
         self,
+        place: Any,
         file: Any,
         mode: Any = "r",
         buffering: Any = -1,
@@ -31,35 +74,18 @@ class Open(Replacement):
         errors: Any = None,
         newline: Any = None,
         closefd: Any = True,
-        opener: Any = None,
     ) -> Any:
-        place: Any = None
-        if opener is not None:
-            # An opener is called by the real open with the caller's path, and opens by calls of ours.
-            return self.real(file, mode, buffering, encoding, errors, newline, closefd, opener)
-        if (
-            file.__class__ is str
-            and (_needle not in file or (_state.is_foreign(file) and _state.foreign_text(file)))
-            and (mode in _READING or not creates_elsewhere(file))
-        ):
-            try:
-                return self.real(file, mode, buffering, encoding, errors, newline, closefd)
-            except FileNotFoundError:
-                place = found_after_all(file, follow="x" not in mode)
-                if place is None:
-                    raise
-        try:
-            path = file if file.__class__ is str else _descriptor(file) if file.__class__ is bool else text_of(file)
-            if place is None and path.__class__ is str and mode in _READING:
-                place = None if INSIDE.active else _state.files.located(path)
-            if place is None and not isinstance(path, int):
-                follow = not isinstance(mode, str) or "x" not in mode
-                place = locate(path, follow=follow, creates=mode not in _READING)
-            if place is None:
-                return self._foreign(path, mode, buffering, encoding, errors, newline, closefd)
-            return _open_place(self.real, place, path, mode, buffering, encoding, errors, newline, closefd)
-        except BaseException as error:  # noqa: BLE001 - raised again below
-            raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
+        path = file if file.__class__ is str else text_of(file)
+        if place is None and path.__class__ is str and mode in _READING:
+            place = None if INSIDE.active else _state.files.located(path)
+        if place is None and not isinstance(path, int):
+            follow = not isinstance(mode, str) or "x" not in mode
+            place = locate(path, follow=follow, creates=mode not in _READING)
+        if place is None:
+            return self._foreign(path, mode, buffering, encoding, errors, newline, closefd)
+        if type(place) is Location:
+            return open_stream(answer, _state.files, place, path, mode, buffering, encoding, errors, newline, closefd)
+        return _open_place(self.real, place, path, mode, buffering, encoding, errors, newline, closefd)
 
     def _foreign(self, path: Any, mode: Any, *rest: Any) -> Any:
         try:
@@ -85,29 +111,30 @@ class WarningOpen(Open):
     # would be ours; so we warn, about our caller's, and say outright what the default is.
     __slots__ = ()
 
-    def __call__(
-        self,
-        file: Any,
-        mode: Any = "r",
-        buffering: Any = -1,
-        encoding: Any = None,
-        errors: Any = None,
-        newline: Any = None,
-        closefd: Any = True,
-        opener: Any = None,
-    ) -> Any:
-        if encoding is None and isinstance(mode, str) and "b" not in mode:
-            encoding = io.text_encoding(None, 2)  # type: ignore[attr-defined]  # missing in typeshed for 3.10
-        return super().__call__(file, mode, buffering, encoding, errors, newline, closefd, opener)
+    def __init__(self, real: Any, home: str) -> None:
+        super().__init__(real, home)
+        quiet = self.__call__
+
+        def open(
+            file: Any,
+            mode: Any = "r",
+            buffering: Any = -1,
+            encoding: Any = None,
+            errors: Any = None,
+            newline: Any = None,
+            closefd: Any = True,
+            opener: Any = None,
+        ) -> Any:
+            if encoding is None and isinstance(mode, str) and "b" not in mode:
+                encoding = io.text_encoding(None, 2)  # type: ignore[attr-defined]  # missing in typeshed for 3.10
+            return quiet(file, mode, buffering, encoding, errors, newline, closefd, opener)
+
+        self.__call__ = open
 
 
 def open_replacement(real: Any, home: str) -> Open:
     """What stands in for ``open`` in an interpreter started as this one was."""
     return (WarningOpen if sys.flags.warn_default_encoding else Open)(real, home)
-
-
-#: Modes that never create a file.
-_READING = frozenset({"r", "rb", "rt", "r+", "rb+", "r+b", "br"})
 
 
 def _open_place(real: Any, place: Any, path: Any, *arguments: Any) -> Any:
@@ -129,8 +156,9 @@ def _give(place: Failed | Foreign, path: Any, flags: int) -> int:
         raise
 
 
-class OpenCode(Replacement):
+class OpenCode(OnPath):
     __slots__ = ()
+    rule = 0  # the original does not ask an object for its path
 
     def __call__(self, path: Any) -> Any:
         if path.__class__ is not str:
@@ -144,10 +172,13 @@ class OpenCode(Replacement):
                 if place is None:
                     raise
         try:
-            if place is None:
-                place = locate(path)
-            if place is None:
-                return self.real(path)
-            return _open_place(_real.io_open, place, path, "rb", -1, None, None, None, True)
+            return self.answer(place, path)
         except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - as above
+
+    def answer(self, place: Any, path: Any) -> Any:
+        if place is None:
+            place = locate(path)
+        if place is None:
+            return self.real(path)
+        return _open_place(_real.io_open, place, path, "rb", -1, None, None, None, True)

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from vfsoverlay import _real
+from vfsoverlay._patch import quick
 from vfsoverlay._patch.dispatch import (
     INSIDE,
     STATE,
@@ -18,7 +19,7 @@ from vfsoverlay._patch.dispatch import (
     text_of,
     trimmed,
 )
-from vfsoverlay._patch.replacement import Replacement
+from vfsoverlay._patch.on_path import OnPath
 from vfsoverlay._vfs import operations
 from vfsoverlay._vfs.location import Failed, Foreign, Location
 
@@ -27,85 +28,109 @@ _inside = INSIDE
 _needle = "\0"
 STATE.watch(globals())
 
-# Each __call__ begins with the same test, written out because a function call would double its
-# cost: a text without the needle is foreign. Where the kernel then finds nothing, a symbolic link
-# may lead to us after all. The last raise drops our inner frames from the traceback, whatever it is.
+# Each call begins with the same test, written out because a function call would double its cost: a
+# text without the needle is foreign. Where the kernel then finds nothing, a symbolic link may lead to
+# us after all. The last raise drops our inner frames from the traceback, whatever it is.
+#
+# Calls that programs make most often are functions in a slot, which the interpreter reaches sooner
+# than a method, and for which *real* is a variable of the function around them.
 
 
-class Stat(Replacement):
-    __slots__ = ()
+class Stat(OnPath):
+    __slots__ = ("__call__",)
+    __call__: Any
 
-    def __call__(self, path: Any, *, dir_fd: Any = None, follow_symlinks: Any = True) -> Any:
-        place: Any = None
-        if path.__class__ is not str:
-            path = text_of(path)
-        if path.__class__ is str and dir_fd is None:
-            if _needle not in path or _state.is_foreign(path):
+    def __init__(self, real: Any, home: str) -> None:
+        super().__init__(real, home)
+        ours = self.answer
+
+        def stat(path: Any, *, dir_fd: Any = None, follow_symlinks: Any = True) -> Any:
+            place: Any = None
+            if path.__class__ is not str:
+                path = text_of(path)
+            if dir_fd is None and path.__class__ is str and (_needle not in path or _state.is_foreign(path)):
                 try:
-                    status = self.real(path) if follow_symlinks else self.real(path, follow_symlinks=False)
+                    status = real(path) if follow_symlinks else real(path, follow_symlinks=False)
+                    if _needle or (status.st_dev, status.st_ino) not in _state.shadowed:
+                        return status
                 except FileNotFoundError:
                     place = found_after_all(path, follow=bool(follow_symlinks))
                     if place is None:
                         raise
-                else:
+            try:
+                return ours(place, path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
+            except BaseException as error:  # noqa: BLE001 - raised again below
+                raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
+
+        self.__call__ = stat
+
+    def answer(self, place: Any, path: Any, *, dir_fd: Any = None, follow_symlinks: Any = True) -> Any:
+        if place is None and path.__class__ is str and dir_fd is None:
+            status = None if _inside.active else _state.files.known_status(path)
+            if status is not None:
+                return status
+        return reach(
+            lambda path: self.real(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks),
+            path,
+            operations.status,
+            dir_fd=dir_fd,
+            follow=bool(follow_symlinks),
+            place=place,
+        )
+
+
+class Lstat(OnPath):
+    __slots__ = ("__call__",)
+    __call__: Any
+
+    def __init__(self, real: Any, home: str) -> None:
+        super().__init__(real, home)
+        ours = self.answer
+
+        def lstat(path: Any, *, dir_fd: Any = None) -> Any:
+            place: Any = None
+            if path.__class__ is not str:
+                path = text_of(path)
+            if dir_fd is None and path.__class__ is str and (_needle not in path or _state.is_foreign(path)):
+                try:
+                    status = real(path)
                     if _needle or (status.st_dev, status.st_ino) not in _state.shadowed:
                         return status
-            else:
-                status = None if _inside.active else _state.files.known_status(path)
-                if status is not None:
-                    return status
-        try:
-            return reach(
-                lambda path: self.real(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks),
-                path,
-                operations.status,
-                dir_fd=dir_fd,
-                follow=bool(follow_symlinks),
-                place=place,
-            )
-        except BaseException as error:  # noqa: BLE001 - raised again below
-            raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
-
-
-class Lstat(Replacement):
-    __slots__ = ()
-
-    def __call__(self, path: Any, *, dir_fd: Any = None) -> Any:
-        place: Any = None
-        if path.__class__ is not str:
-            path = text_of(path)
-        if path.__class__ is str and dir_fd is None:
-            if _needle not in path or _state.is_foreign(path):
-                try:
-                    status = self.real(path)
                 except FileNotFoundError:
                     place = found_after_all(path, follow=False)
                     if place is None:
                         raise
-                else:
-                    if _needle or (status.st_dev, status.st_ino) not in _state.shadowed:
-                        return status
-            else:
-                status = None if _inside.active else _state.files.known_status(path)
-                if status is not None:
-                    return status
-        try:
-            if isinstance(path, int):
-                return self.real(path, dir_fd=dir_fd)
-            return reach(
-                lambda path: self.real(path, dir_fd=dir_fd),
-                path,
-                operations.status,
-                dir_fd=dir_fd,
-                follow=False,
-                place=place,
-            )
-        except BaseException as error:  # noqa: BLE001 - raised again below
-            raise trimmed(error)  # noqa: B904 - as above
+            try:
+                return ours(place, path, dir_fd=dir_fd)
+            except BaseException as error:  # noqa: BLE001 - raised again below
+                raise trimmed(error)  # noqa: B904 - as above
+
+        self.__call__ = lstat
+
+    def seek(self, path: Any, *_: Any, **__: Any) -> Any:
+        return found_after_all(path, follow=False)
+
+    def answer(self, place: Any, path: Any, *, dir_fd: Any = None) -> Any:
+        if isinstance(path, int):
+            return self.real(path, dir_fd=dir_fd)
+        if place is None and path.__class__ is str and dir_fd is None:
+            status = None if _inside.active else _state.files.known_status(path)
+            if status is not None:
+                return status
+        return reach(
+            lambda path: self.real(path, dir_fd=dir_fd),
+            path,
+            operations.status,
+            dir_fd=dir_fd,
+            follow=False,
+            place=place,
+        )
 
 
-class Access(Replacement):
+class Access(OnPath):
+    # Says False where the others raise.
     __slots__ = ()
+    rule = quick.PATH | quick.FALSE
 
     def __call__(
         self,
@@ -116,42 +141,38 @@ class Access(Replacement):
         effective_ids: Any = False,
         follow_symlinks: Any = True,
     ) -> Any:
-        if (
-            path.__class__ is str
-            and _needle not in path
-            and dir_fd is None
-            and follow_symlinks
-            and not effective_ids
-            and self.real(path, mode)
-        ):
-            return True
-
-        def real(path: Any) -> Any:
-            return self.real(path, mode, dir_fd=dir_fd, effective_ids=effective_ids, follow_symlinks=follow_symlinks)
-
-        try:
-            if isinstance(path, int):
-                return real(path)
-            text = text_of(path)
-            place = locate(text, dir_fd, follow=bool(follow_symlinks))
+        place = None
+        if path.__class__ is str and _needle not in path and dir_fd is None and follow_symlinks and not effective_ids:
+            if self.real(path, mode):
+                return True
+            place = found_after_all(path)
             if place is None:
-                return real(text) or self._after_all(text, mode, dir_fd, real, follow=bool(follow_symlinks))
-            if type(place) is Foreign:
-                return real(place.path)
-            # The arguments are checked by the real call, which finds nothing under an empty name.
-            self.real("", mode, dir_fd=dir_fd, effective_ids=effective_ids, follow_symlinks=follow_symlinks)
-            return type(place) is Location and answer(operations.access, place, mode)
+                return False
+        try:
+            return self.answer(
+                place, path, mode, dir_fd=dir_fd, effective_ids=effective_ids, follow_symlinks=follow_symlinks
+            )
         except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - as above
 
-    def _after_all(self, path: Any, mode: Any, dir_fd: Any, real: Any, *, follow: bool) -> Any:
-        place = found_after_all(path, dir_fd, follow=follow)
+    def answer(self, place: Any, path: Any, mode: Any, *, dir_fd: Any = None, **options: Any) -> Any:
+        if isinstance(path, int):
+            return self.real(path, mode, dir_fd=dir_fd, **options)
+        text = text_of(path)
+        follow = bool(options.get("follow_symlinks", True))
+        place = place or locate(text, dir_fd, follow=follow)
+        if place is None:
+            if self.real(text, mode, dir_fd=dir_fd, **options):
+                return True
+            place = found_after_all(text, dir_fd, follow=follow)
         if type(place) is Foreign:
-            return real(place.path)
+            return self.real(place.path, mode, dir_fd=dir_fd, **options)
+        # The arguments are checked by the real call, which finds nothing under an empty name.
+        self.real("", mode, dir_fd=dir_fd, **options)
         return type(place) is Location and answer(operations.access, place, mode)
 
 
-class Readlink(Replacement):
+class Readlink(OnPath):
     __slots__ = ()
 
     def __call__(self, path: Any, *, dir_fd: Any = None) -> Any:
@@ -167,21 +188,28 @@ class Readlink(Replacement):
                 if not _state.shadowed:
                     raise
         try:
-            return reach(
-                lambda path: self.real(path, dir_fd=dir_fd),
-                text_of(path),
-                operations.readlink,
-                dir_fd=dir_fd,
-                takes_fd=False,
-                follow=False,
-                place=place,
-            )
+            return self.answer(place, path, dir_fd=dir_fd)
         except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - as above
 
+    def seek(self, path: Any, *_: Any, **__: Any) -> Any:
+        return found_after_all(path, follow=False)
 
-class Open(Replacement):
+    def answer(self, place: Any, path: Any, *, dir_fd: Any = None) -> Any:
+        return reach(
+            lambda path: self.real(path, dir_fd=dir_fd),
+            text_of(path),
+            operations.readlink,
+            dir_fd=dir_fd,
+            takes_fd=False,
+            follow=False,
+            place=place,
+        )
+
+
+class Open(OnPath):
     __slots__ = ()
+    rule = quick.PATH | quick.FLAGS
 
     def __call__(self, path: Any, flags: Any, mode: Any = 0o777, *, dir_fd: Any = None) -> Any:
         place = None
@@ -198,20 +226,26 @@ class Open(Replacement):
                 if place is None:
                     raise
         try:
-            text = text_of(path)
-            return reach(
-                lambda path: self.real(path, flags, mode, dir_fd=dir_fd),
-                text,
-                lambda place: operations.open_descriptor(_state.files, place, flags),
-                ("open", text, None, flags | os.O_CLOEXEC if isinstance(flags, int) else flags),
-                dir_fd=dir_fd,
-                follow=not does_not_follow(flags),
-                creates=isinstance(flags, int) and bool(flags & os.O_CREAT),
-                takes_fd=False,
-                place=_unless_invalid(place, flags, text),
-            )
+            return self.answer(place, path, flags, mode, dir_fd=dir_fd)
         except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - as above
+
+    def seek(self, path: Any, flags: Any, *_: Any, **__: Any) -> Any:
+        return found_after_all(path, follow=not does_not_follow(flags))
+
+    def answer(self, place: Any, path: Any, flags: Any, mode: Any = 0o777, *, dir_fd: Any = None) -> Any:
+        text = text_of(path)
+        return reach(
+            lambda path: self.real(path, flags, mode, dir_fd=dir_fd),
+            text,
+            lambda place: operations.open_descriptor(_state.files, place, flags),
+            ("open", text, None, flags | os.O_CLOEXEC if isinstance(flags, int) else flags),
+            dir_fd=dir_fd,
+            follow=not does_not_follow(flags),
+            creates=isinstance(flags, int) and bool(flags & os.O_CREAT),
+            takes_fd=False,
+            place=_unless_invalid(place, flags, text),
+        )
 
 
 def does_not_follow(flags: Any) -> bool:
@@ -255,67 +289,82 @@ _TMPFILE = os.O_TMPFILE & ~os.O_DIRECTORY
 _CREATE_DIRECTORY = os.O_CREAT | os.O_DIRECTORY
 
 
-class Statvfs(Replacement):
+class Statvfs(OnPath):
     __slots__ = ()
 
     def __call__(self, path: Any) -> Any:
         try:
-            return reach(self.real, text_of(path), operations.file_system_status, ("os.statvfs", path))
+            return self.answer(None, path)
         except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - as above
 
+    def answer(self, place: Any, path: Any) -> Any:
+        event = ("os.statvfs", path)
+        return reach(self.real, text_of(path), operations.file_system_status, event, place=place)
 
-class Getxattr(Replacement):
+
+class Getxattr(OnPath):
     __slots__ = ()
 
     def __call__(self, path: Any, attribute: Any, *, follow_symlinks: Any = True) -> Any:
         try:
-            text = text_of(path)
-            return reach(
-                lambda path: self.real(path, attribute, follow_symlinks=follow_symlinks),
-                text,
-                operations.get_attribute,
-                ("os.getxattr", text, attribute),
-                follow=bool(follow_symlinks),
-            )
+            return self.answer(None, path, attribute, follow_symlinks=follow_symlinks)
         except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - as above
 
+    def answer(self, place: Any, path: Any, attribute: Any, *, follow_symlinks: Any = True) -> Any:
+        text = text_of(path)
+        return reach(
+            lambda path: self.real(path, attribute, follow_symlinks=follow_symlinks),
+            text,
+            operations.get_attribute,
+            ("os.getxattr", text, attribute),
+            follow=bool(follow_symlinks),
+            place=place,
+        )
 
-class Listxattr(Replacement):
+
+class Listxattr(OnPath):
     __slots__ = ()
 
     def __call__(self, path: Any = None, *, follow_symlinks: Any = True) -> Any:
         try:
-            text = text_of(path)
-            return reach(
-                lambda path: self.real(path, follow_symlinks=follow_symlinks),
-                "." if text is None else text,
-                operations.list_attributes,
-                ("os.listxattr", text),
-                follow=bool(follow_symlinks),
-            )
+            return self.answer(None, path, follow_symlinks=follow_symlinks)
         except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - as above
 
+    def answer(self, place: Any, path: Any = None, *, follow_symlinks: Any = True) -> Any:
+        text = text_of(path)
+        return reach(
+            lambda path: self.real(path, follow_symlinks=follow_symlinks),
+            "." if text is None else text,
+            operations.list_attributes,
+            ("os.listxattr", text),
+            follow=bool(follow_symlinks),
+            place=place,
+        )
 
-class Pathconf(Replacement):
+
+class Pathconf(OnPath):
     __slots__ = ()
 
     def __call__(self, path: Any, name: Any) -> Any:
         try:
-            text = text_of(path)
-            place = locate(text)
-            if type(place) in (Failed, Location) and self._is_constant(name):
-                return self.real("/", name)
-            return reach(
-                lambda path: self.real(path, name),
-                text,
-                lambda place: operations.path_limit(_state.files, place, name),
-                place=place,
-            )
+            return self.answer(None, path, name)
         except BaseException as error:  # noqa: BLE001 - raised again below
             raise trimmed(error)  # noqa: B904 - as above
+
+    def answer(self, place: Any, path: Any, name: Any) -> Any:
+        text = text_of(path)
+        place = place or locate(text)
+        if type(place) in (Failed, Location) and self._is_constant(name):
+            return self.real("/", name)
+        return reach(
+            lambda path: self.real(path, name),
+            text,
+            lambda place: operations.path_limit(_state.files, place, name),
+            place=place,
+        )
 
     def _is_constant(self, name: Any) -> bool:
         """Whether the answer does not depend on the path, which the C library then does not look at."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from vfsoverlay._patch import slim
 from vfsoverlay._patch.patched_names import PATCHED_NAMES
-from vfsoverlay._patch.replacement import Replacement
+from vfsoverlay._patch.quick import dispatched
+from vfsoverlay._patch.replacement import Likeness
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -21,9 +22,9 @@ class Registry:
 
     def __init__(self) -> None:
         #: id of an original -> its replacement; the replacement keeps the original alive.
-        self._replacements: dict[int, Replacement] = {}
+        self._replacements: dict[int, Likeness] = {}
         #: Keeps the ids of what has given way from being used again.
-        self._watchers: list[Replacement] = []
+        self._watchers: list[Likeness] = []
 
     @property
     def installed(self) -> bool:
@@ -52,7 +53,7 @@ class Registry:
                 original = original.real
             replacement = self._replacements.get(id(original))
             if replacement is None:
-                replacement = row.replacement(original, f"{row.modules[0]}:{row.name}")
+                replacement = dispatched(row.replacement(original, f"{row.modules[0]}:{row.name}"))
                 self._replacements[id(original)] = replacement
             setattr(module, row.name, replacement)
 
@@ -65,7 +66,7 @@ class Registry:
     def _succeed(self, watcher: Any, row: PatchedName) -> None:
         """What only watched for mounts, in a child, becomes the real thing or gives way to it."""
         real = watcher.real
-        replacement = slim.become(watcher, row.replacement(real, watcher.home))
+        replacement = slim.become(watcher, dispatched(row.replacement(real, watcher.home)))
         self._replacements[id(real)] = self._replacements[id(watcher)] = replacement
         self._watchers.append(watcher)
 
@@ -90,7 +91,7 @@ def _modules(row: PatchedName) -> Iterable[Any]:
 
 def is_ours(value: Any) -> bool:
     """Whether *value* is one of our replacements (its ``__class__`` says it is a builtin)."""
-    return issubclass(type(value), Replacement)
+    return issubclass(type(value), Likeness)
 
 
 def _put(holder: Any, name: Any, value: Any) -> None:

@@ -8,17 +8,17 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class Replacement:
+class Likeness:
     # No docstring, and properties where a function has attributes: help(), inspect and users see
     # the original's. An instance of a class without __get__ does not bind when it is stored as a
     # class attribute, which is how builtins behave and plain functions do not (python bug shape:
     # ``class C: open = io.open``).
-    __slots__ = ("home", "real")
+    __slots__ = ()
 
-    def __init__(self, real: Any, home: str) -> None:
-        self.real = real
-        #: "module:name", where pickles find the original in a process without us.
-        self.home = home
+    #: The original.
+    real: Any
+    #: "module:name", where pickles find it in a process without us.
+    home: str
 
     def __init_subclass__(cls) -> None:
         # Every class statement sets these two anew.
@@ -49,13 +49,25 @@ class Replacement:
 
         return resolve_name, (self.home,)
 
-    def __copy__(self) -> Replacement:
+    def __copy__(self) -> Likeness:
         return self
 
-    def __deepcopy__(self, memo: Any) -> Replacement:
+    def __deepcopy__(self, memo: Any) -> Likeness:
         return self
 
 
 _DOC = property(lambda self: self.real.__doc__)
 _MODULE = property(lambda self: self.real.__module__)
-Replacement.__doc__ = _DOC  # type: ignore[assignment]
+Likeness.__doc__ = _DOC  # type: ignore[assignment]
+
+
+class Replacement(Likeness):
+    # Answers by itself. A weak reference to a builtin can be had, so one to this as well.
+    __slots__ = ("__weakref__", "home", "real")
+
+    #: How a dispatcher in C may tell that a call is foreign (see ``quick``); 0: in no way.
+    rule = 0
+
+    def __init__(self, real: Any, home: str) -> None:
+        self.real = real
+        self.home = home

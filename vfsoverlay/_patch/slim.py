@@ -18,7 +18,7 @@ from _thread import RLock, get_ident
 
 # Before anything is replaced: what it holds must be the originals.
 from vfsoverlay import _real
-from vfsoverlay._patch.replacement import Replacement
+from vfsoverlay._patch.replacement import Likeness, Replacement
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -293,7 +293,7 @@ def install() -> None:
     for modules, name, kind in SLIM_NAMES:
         for module in filter(None, map(sys.modules.get, modules)):
             original = getattr(module, name, None)
-            if original is None or issubclass(type(original), Replacement):
+            if original is None or issubclass(type(original), Likeness):
                 continue
             slim = known.get(id(original))
             if slim is None:
@@ -306,7 +306,7 @@ def is_slim(value: Any) -> bool:
     return type(value) in _SLIM
 
 
-def become(slim: Replacement, replacement: Replacement) -> Replacement:
+def become(slim: Replacement, replacement: Likeness) -> Likeness:
     """Let *slim* be what *replacement* is, for whoever holds it, and give the object to use from now on.
 
     That is *slim* itself, turned into another class. Where objects of that class have a different

@@ -18,16 +18,17 @@ class Descriptors:
     a new descriptor of ours with the same number replaces the entry.
     """
 
-    __slots__ = ("_entries",)
+    __slots__ = ("entries",)
 
     def __init__(self) -> None:
-        self._entries: dict[int, tuple[int, int, Location]] = {}
+        #: Never another dictionary: the dispatchers look into it.
+        self.entries: dict[int, tuple[int, int, Location]] = {}
 
     def __contains__(self, fd: object) -> bool:
-        return fd in self._entries
+        return fd in self.entries
 
     def __bool__(self) -> bool:
-        return bool(self._entries)
+        return bool(self.entries)
 
     def add(self, fd: int, location: Location) -> None:
         """Remember that *fd*, just opened, is *location*."""
@@ -36,11 +37,11 @@ class Descriptors:
 
     def add_identified(self, fd: int, device: int, inode: int, location: Location) -> None:
         """As ``add``, where the identity of the file behind *fd* is known already."""
-        self._entries[fd] = (device, inode, location)
+        self.entries[fd] = (device, inode, location)
 
     def get(self, fd: int) -> Location | None:
         """What *fd* is; None if it is not ours (any more)."""
-        entry = self._entries.get(fd)
+        entry = self.entries.get(fd)
         if entry is None:
             return None
         try:
@@ -49,8 +50,8 @@ class Descriptors:
             real = None
         if real is None or (real.st_dev, real.st_ino) != entry[:2]:
             # Another thread may have put a new descriptor of ours under this number meanwhile.
-            if self._entries.get(fd) is entry:
-                self._entries.pop(fd, None)
+            if self.entries.get(fd) is entry:
+                self.entries.pop(fd, None)
             return None
         return entry[2]
 
@@ -58,6 +59,6 @@ class Descriptors:
         """After ``dup``: *new* is what *old* is."""
         location = self.get(old)
         if location is None:
-            self._entries.pop(new, None)
+            self.entries.pop(new, None)
         else:
             self.add(new, location)

@@ -174,12 +174,9 @@ class FileSystem:
         if name in _ODD or name in self.table.names or self.shadowed or (self.cwd is not None and text[0] != "/"):
             return False
         try:
-            _real.readlink(text)
-        except OSError:
-            return _real.exists(head or ("/" if text[0] == "/" else "."))
+            return not _real.lexists(text) and _real.lexists(f"{head}/" if head or text[0] == "/" else ".")
         except ValueError:
             return True
-        return False
 
     def _start(self, dir_fd: int | None) -> tuple[str, bool]:
         """The directory that relative paths begin in, and whether it is one of ours."""

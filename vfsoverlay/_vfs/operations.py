@@ -13,7 +13,7 @@ from vfsoverlay import _real
 from vfsoverlay._namespace.nodes import DirectoryNode, FileNode
 from vfsoverlay._vfs import attributes, refusals
 from vfsoverlay._vfs.location import Location
-from vfsoverlay._vfs.scandir import Entry
+from vfsoverlay._vfs.scandir import Batched, Entry, Holder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -88,20 +88,33 @@ def scan_nodes(place: Location, nodes: Iterator[Node], spelled: Any) -> Iterator
 
 
 def _entries(place: Location, nodes: Iterator[Node], prefix: str) -> Iterator[Entry[str]]:
-    attributes_of = partial(_child_status, place)
+    batches = _batches(nodes, (prefix, partial(_child_status, place)))
+    entries: Batched = Batched.from_iterable(batches)  # type: ignore[assignment]  # typeshed: any chain
+    entries.batches = batches
+    return entries
+
+
+def _batches(nodes: Iterator[Node], holder: Holder[str]) -> Iterator[list[Entry[str]]]:
+    # Lists are short, so that memory stays bounded. Entries are made without a call of their __init__, which would take
+    # as long as all the rest.
+    new = object.__new__
     while True:
-        # In batches: a comprehension is faster than a generator, and memory stays bounded.
-        batch = [Entry(node[0], prefix + node[0], node, attributes_of) for node in islice(nodes, _BATCH)]
-        yield from batch
+        batch = []
+        for node in islice(nodes, _BATCH):
+            entry: Entry[str] = new(Entry)
+            entry.name = node[0]
+            entry._node = node
+            entry._holder = holder
+            batch.append(entry)
+        yield batch
         if len(batch) < _BATCH:
             return
 
 
 def _bytes_entries(place: Location, nodes: Iterator[Node], prefix: bytes) -> Iterator[Entry[bytes]]:
-    attributes_of = partial(_child_status, place)
+    holder = prefix, partial(_child_status, place)
     for node in nodes:
-        name = os.fsencode(node.name)
-        yield Entry(name, prefix + name, node, attributes_of)
+        yield Entry(os.fsencode(node.name), node, holder)
 
 
 def _child_status(place: Location, node: Node) -> os.stat_result:

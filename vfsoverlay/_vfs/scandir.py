@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from vfsoverlay._namespace.nodes import DirectoryNode
 
@@ -18,22 +19,30 @@ if TYPE_CHECKING:
 AnyStr = TypeVar("AnyStr", str, bytes)
 
 
+#: Of a directory: what its entries' paths begin with, and the way to their attributes.
+Holder: TypeAlias = "tuple[AnyStr, Callable[[Node], os.stat_result]]"
+
+
 class Entry(Generic[AnyStr]):
     """One entry of a directory below a mount; passes ``isinstance(entry, os.DirEntry)``."""
 
-    __slots__ = ("_node", "_stat", "name", "path")
+    __slots__ = ("_holder", "_node", "_status", "name")
 
-    def __init__(self, name: AnyStr, path: AnyStr, node: Node, stat: Callable[[Node], os.stat_result]) -> None:
+    def __init__(self, name: AnyStr, node: Node, holder: Holder[AnyStr]) -> None:
         self.name: AnyStr = name
-        self.path: AnyStr = path
         self._node = node
-        #: First the way to the attributes, then the attributes: like the kernel's, an entry keeps them.
-        self._stat: Callable[[Node], os.stat_result] | os.stat_result = stat
+        #: What all entries of the directory have in common: few programs ask for more than names and kinds.
+        self._holder: Holder[AnyStr] = holder
 
     # isinstance() asks __class__ where type() does not match; os.DirEntry itself cannot be subclassed.
     @property  # type: ignore[misc]
     def __class__(self) -> type:
         return os.DirEntry
+
+    @property
+    def path(self) -> AnyStr:
+        """The directory as the caller of ``scandir`` gave it, and the name."""
+        return self._holder[0] + self.name
 
     def __fspath__(self) -> AnyStr:
         return self.path
@@ -65,10 +74,12 @@ class Entry(Generic[AnyStr]):
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:  # noqa: ARG002 - as os.DirEntry
         """What ``os.stat(self.path)`` gives, without a request."""
-        status = self._stat
-        if callable(status):
-            status = self._stat = status(self._node)
-        return status
+        try:
+            return self._status
+        except AttributeError:
+            # Like the kernel's, an entry keeps what it found first.
+            self._status: os.stat_result = self._holder[1](self._node)
+            return self._status
 
     def __reduce__(self) -> Any:
         msg = "cannot pickle 'posix.DirEntry' object"
@@ -98,6 +109,15 @@ class Respelled(Generic[AnyStr]):
 
     def __repr__(self) -> str:
         return repr(self._entry)
+
+
+class Batched(chain["Entry[str]"]):
+    """Entries from lists of them: the interpreter goes through a list without a call."""
+
+    __slots__ = ("batches",)
+
+    #: What gives the lists.
+    batches: Iterator[list[Entry[str]]]
 
 
 class EntryIterator(Generic[AnyStr]):
@@ -132,5 +152,7 @@ class EntryIterator(Generic[AnyStr]):
 
     def __del__(self) -> None:
         # The kernel's iterator below this one, if any, warns for itself. A generator that has ended has no frame.
-        if self._source is None and getattr(self.__next__.__self__, "gi_frame", None) is not None:
+        entries = self.__next__.__self__
+        entries = getattr(entries, "batches", entries)
+        if self._source is None and getattr(entries, "gi_frame", None) is not None:
             warnings.warn(f"unclosed scandir iterator {self!r}", ResourceWarning, source=self, stacklevel=1)

@@ -1,0 +1,29 @@
+"""The dispatcher in C is built where that is possible; without a compiler the package is pure Python."""
+
+import sysconfig
+import tempfile
+
+from setuptools import Extension, setup
+from setuptools._distutils.ccompiler import new_compiler
+from setuptools._distutils.sysconfig import customize_compiler
+from setuptools.errors import BaseError, CompileError
+
+NAME = "vfsoverlay._patch._dispatch"
+SOURCE = "vfsoverlay/_patch/_dispatch.c"
+
+
+def compiles() -> bool:
+    """Whether there is a compiler, and the headers of Python; only then does the wheel belong to a platform."""
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        return False  # it relies on the lock
+    compiler = new_compiler()
+    customize_compiler(compiler)
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            compiler.compile([SOURCE], scratch, include_dirs=[sysconfig.get_path("include")])
+        except (CompileError, BaseError, OSError):
+            return False
+    return True
+
+
+setup(ext_modules=[Extension(NAME, [SOURCE], optional=True)] if compiles() else [])
