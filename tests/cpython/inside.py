@@ -30,8 +30,6 @@ from tests.cpython.expected import EXPECTED, UNDECIDED, short
 from tests.cpython.outcomes import Outcomes, run_apart, write_answer
 from tests.cpython.write_through import Way, install
 
-ROOT = "/content/fixtures"
-
 #: The parts of test_os that are about reading files and directories; others start processes or ask about users.
 _OF_OS = (
     "FileTests", "StatAttributeTests", "UtimeTests", "WalkTests", "FwalkTests", "BytesWalkTests", "BytesFwalkTests",
@@ -72,19 +70,21 @@ def _unbuffered(name: Any, mode: str = "r", closefd: Any = True, opener: Any = N
 def run_here(module: str) -> dict[str, str]:
     """The outcomes of the tests of *module* in this process, inside a mount."""
     outcomes = Outcomes()
-    with tempfile.TemporaryDirectory() as source:
-        os.mkdir(f"{source}/tmp")
-        # Times are counted in changes: what was listed is good until something is written.
-        point = vfsoverlay.mount(f"file://{source}/", ROOT, listing="lazy", ttl=0.5, **_OPTIONS.get(module, {}))
-        way = Way(ROOT, source)
-        names: Any = point.namespace
-        names._clock = way.clock
-        os.chdir(ROOT)
-        install(way)
-        tempfile.tempdir = f"{ROOT}/tmp"
-        _tests_of(module).run(outcomes)
-        os.chdir("/")
-        tempfile.tempdir = None
+    # Both below the working directory, which goes with the process: the mount point as well, since children of the
+    # tests, who have no mount, write there.
+    source, root = f"{os.getcwd()}/source", f"{os.getcwd()}/mount"
+    os.makedirs(f"{source}/tmp")
+    # Times are counted in changes: what was listed is good until something is written.
+    point = vfsoverlay.mount(f"file://{source}/", root, listing="lazy", ttl=0.5, **_OPTIONS.get(module, {}))
+    way = Way(root, source)
+    names: Any = point.namespace
+    names._clock = way.clock
+    os.chdir(root)
+    install(way)
+    tempfile.tempdir = f"{root}/tmp"
+    _tests_of(module).run(outcomes)
+    os.chdir("/")
+    tempfile.tempdir = None
     return outcomes.words
 
 
