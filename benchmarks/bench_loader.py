@@ -44,7 +44,7 @@ START = -1
 
 
 def make_images(directory: str, count: int) -> None:
-    """Write *count* JPEG images of some 16 KiB and 200 x 200 pixels, a hundred in each directory."""
+    """Write *count* JPEG images of some 13 KiB and 200 x 200 pixels, a hundred in each directory."""
     from PIL import Image
 
     dice = random.Random(1)
