@@ -154,6 +154,9 @@ class Evictor:
                 return True
             try:
                 gone = not self._locks.is_pinned(fd) and self._remove(stem, fd)
+            except FileNotFoundError:
+                # Somebody deletes the cache underneath.
+                gone = True
             finally:
                 _real.close(fd)
         if gone:

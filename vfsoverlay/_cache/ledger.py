@@ -6,6 +6,7 @@ import errno
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from vfsoverlay import _real
@@ -13,6 +14,9 @@ from vfsoverlay._cache.locks import Held, Locks, acquire
 from vfsoverlay._cache.read_range import write_all
 
 _STORED: Final = struct.Struct("<qd")
+
+#: How often the directory is made again, if somebody goes on deleting it.
+_TRIES: Final = 10
 
 #: Seconds to wait for the ledger's lock, which others hold for microseconds.
 _PATIENCE: Final = 10.0
@@ -51,11 +55,15 @@ class Ledger:
 
     def _lock(self) -> Held:
         until = time.monotonic() + _PATIENCE
-        try:
-            held = acquire(self._locks, self._path, 0, until)
-        except FileNotFoundError:
-            self._prepare()
-            held = acquire(self._locks, self._path, 0, until)
+        held = None
+        for _ in range(_TRIES):
+            try:
+                held = acquire(self._locks, self._path, 0, until)
+                break
+            except FileNotFoundError:
+                # It may be deleted while it is being made again.
+                with suppress(FileNotFoundError):
+                    self._prepare()
         if held is None:
             msg = "a process that does not go on holds this lock; end it, or choose another cache_dir"
             raise OSError(errno.EDEADLK, msg, self._path)

@@ -124,7 +124,11 @@ class RecordFile:
         if size < max(_SMALL_FILE, 2 * len(alive) * _ENTRY.size):
             return
         wanted = {bytes.fromhex(digest) for digest in alive}
-        held = try_acquire(self._locks, self._path, _RECORDS)
+        try:
+            held = try_acquire(self._locks, self._path, _RECORDS)
+        except FileNotFoundError:
+            # Somebody deletes the cache underneath.
+            return
         if held is None:
             # Next time, then: it can wait, and readers who wait for the evictor should not.
             return
