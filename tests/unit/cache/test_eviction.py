@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.cache_source import MIB, Source, read_all
 from tests.unit.cache.conftest import MakeCache
 from vfsoverlay._cache.block_cache import BlockCache
 from vfsoverlay._cache.eviction import Version, order
+from vfsoverlay._cache.locks import OfdLocks
 from vfsoverlay._model import ObjectId
 
 
@@ -143,3 +145,22 @@ def test_litter_of_killed_processes_is_removed(cache: BlockCache, source: Source
     cache.evict(0)
     left = {path.name.partition(".")[2] for path in Path(stem).parent.iterdir()}
     assert left == {"data", "9-9.tmp", ""}
+
+
+def test_the_cache_is_deleted_while_it_is_evicted_from(make_cache: MakeCache, source: Source, tmp_path: Path) -> None:
+    """An evictor whose files somebody deletes between two of its steps goes on, and so does the cache."""
+
+    class Deleting(OfdLocks):
+        """Deletes the cache where the evictor looks for pins: the file is open by then, and not yet renamed."""
+
+        def is_pinned(self, fd: int) -> bool:
+            shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+            return super().is_pinned(fd)
+
+    cache = make_cache(kind_of_locks=Deleting())
+    oids = [source.object(key, size) for key, size in (("small", 5000), ("large", 2 * MIB))]
+    for _ in range(2):
+        for oid in oids:
+            assert read_all(cache.complete(oid, source.reader(oid))) == source.content(oid)
+        cache.clear()
+    assert cache.usage().objects == 0
