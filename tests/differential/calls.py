@@ -260,7 +260,8 @@ def _pathlib(method: str, *args: Any, **kwargs: Any) -> Call:
 
 
 def _lines(path: Any) -> Any:
-    with fileinput.FileInput(path, mode="rb") as lines:
+    # In a tuple: of a bytearray it would take each number for a descriptor, and close those of other tests.
+    with fileinput.FileInput((path,), mode="rb") as lines:
         return list(lines)
 
 
