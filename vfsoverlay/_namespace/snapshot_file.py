@@ -44,7 +44,7 @@ class SnapshotFile:
             fcntl.flock(self._descriptor, fcntl.LOCK_SH)
             self._check_present()
             self.info: Mapping[str, str] = self._read_info()
-        except BaseException:
+        except BaseException:  # cleans up after Ctrl-C as well, and raises it again
             self.close()
             raise
 

@@ -33,7 +33,7 @@ def replacing(path: str, temporary: str) -> Iterator[int]:
         finally:
             _real.close(descriptor)
         _real.rename(temporary, path)
-    except BaseException:
+    except BaseException:  # cleans up after Ctrl-C as well, and raises it again
         with suppress(OSError):
             _real.unlink(temporary)
         raise

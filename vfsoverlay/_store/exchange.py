@@ -53,7 +53,7 @@ class Exchange:
             while not answer.status:
                 self._receive_parsed("the store closed the connection in the middle of a head")
             self.status, self.headers = answer.status, _believable(answer.headers)
-        except BaseException:
+        except BaseException:  # cleans up after Ctrl-C as well, and raises it again
             sock.close()
             raise
         # The rest of a body of known length need not pass the parser: it goes from the socket to its place.

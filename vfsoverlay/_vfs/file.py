@@ -139,7 +139,7 @@ def _open_lazily(
             return buffered
         text = io.TextIOWrapper(buffered, _encoding(encoding), errors, newline, line_buffering=buffering == 1)
         text.mode = mode  # type: ignore[misc]  # as io.open sets it
-    except BaseException:
+    except BaseException:  # cleans up after Ctrl-C as well, and raises it again
         # Such as an unknown encoding: the object that would close the file was not made.
         raw.close()
         raise

@@ -85,7 +85,7 @@ def local_path(files: FileSystem, place: Location) -> LocalPath:
     try:
         data = _data_file(fd, place)
         link = _view(place.point.view_dir, place.point.object_id(place.path, node).digest, place.last or "file", data)
-    except BaseException:
+    except BaseException:  # cleans up after Ctrl-C as well, and raises it again
         _real.close(fd)
         raise
     return LocalPath.pinned(link, fd)
