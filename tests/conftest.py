@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,9 @@ def pytest_configure() -> None:
             del os.environ[name]
     # Not the files of the person who runs the tests; a test that needs credentials sets them.
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+    # A shell starts what runs in the background deaf to Ctrl-C, and children would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not INSTALLED_IN.endswith("site-packages"):
         others = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = f"{INSTALLED_IN}{os.pathsep}{others}" if others else INSTALLED_IN
