@@ -168,11 +168,11 @@ _LISTS: Final[dict[str, dict[str, dict[str, str]]]] = {
         "test_importlib": {
             "Source_SourcelessLoaderBadBytecodeTestPEP302": (
                 "test_bad_magic test_empty_file test_magic_only test_no_marshal test_non_code_marshal "
-                "test_partial_flags test_partial_hash test_partial_size test_partial_timestamp"
+                "test_partial_flags test_partial_hash test_partial_magic test_partial_size test_partial_timestamp"
             ),
             "Source_SourcelessLoaderBadBytecodeTestPEP451": (
                 "test_bad_magic test_empty_file test_magic_only test_no_marshal test_non_code_marshal "
-                "test_partial_flags test_partial_hash test_partial_size test_partial_timestamp"
+                "test_partial_flags test_partial_hash test_partial_magic test_partial_size test_partial_timestamp"
             ),
         },
     },

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 import unittest
+import unittest.mock  # some of the tests use it without importing it
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 

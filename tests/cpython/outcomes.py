@@ -62,7 +62,10 @@ def run_apart(command: list[str], names: list[str]) -> dict[str, str]:
         done = subprocess.run(
             [*command, "--answer", answer, *names],
             cwd=work, capture_output=True, text=True, check=False, timeout=PATIENCE,
-            env={**os.environ, "VFSOVERLAY_CACHE_DIR": os.path.join(directory, "cache")},
+            env={
+                **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+                "VFSOVERLAY_CACHE_DIR": os.path.join(directory, "cache"),
+            },
         )  # fmt: skip
         if not os.path.exists(answer):
             raise ChildProcessError(done.returncode, f"{names} did not end:\n{done.stderr[-4000:]}")

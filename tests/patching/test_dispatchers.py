@@ -144,6 +144,25 @@ def test_an_object_is_asked_for_its_path_once(path: str, folder: str) -> None:
     assert within.asked == 1
 
 
+class Without:
+    """What takes back that it is a path."""
+
+    __fspath__ = None
+
+
+@pytest.mark.parametrize("name", ["stat", "open", "listdir", "scandir", "access", "readlink", "unlink"])
+def test_an_object_without_a_path_is_the_originals_to_refuse(name: str) -> None:
+    """An object that has no path, or says None for it, is refused in the interpreter's own words."""
+    arguments = {"open": (os.O_RDONLY,), "access": (os.R_OK,)}.get(name, ())
+    for thing in (Without(), object(), Spelled(1.5)):
+        said = []
+        for function in (getattr(os, name), getattr(_real, name)):
+            with pytest.raises(TypeError) as error:
+                function(thing, *arguments)
+            said.append(str(error.value))
+        assert said[0] == said[1]
+
+
 @pytest.mark.parametrize("path", ["/dev/null/x", "missing", "missing/x", "sub/../missing"])
 @pytest.mark.parametrize("name", ["stat", "listdir", "scandir", "readlink", "unlink", "chdir"])
 def test_foreign_errors_are_the_originals(name: str, path: str, folder: str) -> None:

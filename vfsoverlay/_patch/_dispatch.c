@@ -251,6 +251,10 @@ call_with_object(Dispatcher *self, PyObject *const *args, size_t nargsf, PyObjec
         PyErr_Clear();
         return call_handler(self, args, nargsf, kwnames);
     }
+    if (convert == Py_None) { /* a class that says it has none: the real call has its own words for that */
+        Py_DECREF(convert);
+        return call_handler(self, args, nargsf, kwnames);
+    }
     text = PyObject_CallFunctionObjArgs(convert, args[0], NULL);
     Py_DECREF(convert);
     if (text == NULL)

@@ -136,7 +136,8 @@ def text_of(path: Any) -> Any:
         convert = type(path).__fspath__
     except AttributeError:
         return path
-    if isinstance(path, _TEXT):
+    # A class that says None has none, as CPython words it since 3.13; the real call knows its own words.
+    if convert is None or isinstance(path, _TEXT):
         return path
     text = convert(path)
     return text if text.__class__ is str or isinstance(text, _TEXT) else path

@@ -28,9 +28,10 @@ def _etag(entry: Mapping[str, Any], mtime_ns: int) -> str:
         value = entry.get(name)
         if value:
             return clean_etag(str(value))
-    # A local file that is replaced has another inode, even within one tick of the clock.
+    # A local file that is replaced has another inode, even within one tick of the clock; one that is written again and
+    # gets its old time back (rsync, touch -r) has a newer time of change, which fsspec calls "created".
     inode = entry.get("ino")
-    return f"{inode}-{mtime_ns}" if inode else ""
+    return f"{inode}-{mtime_ns}-{_nanoseconds(entry.get('created'))}" if inode else ""
 
 
 def _mtime_ns(entry: Mapping[str, Any]) -> int:

@@ -202,7 +202,8 @@ def test_kind_of_an_exception(error: Exception, kind: Kind) -> None:
     [
         ({"ETag": '"abc-2"', "LastModified": datetime(1970, 1, 1, 0, 0, 1, 5, timezone.utc)}, 1_000_005_000, "abc-2"),
         ({"generation": "17", "updated": "1970-01-01T00:00:01Z"}, 10**9, "17"),
-        ({"mtime": 1.5, "ino": 7}, 1_500_000_000, "7-1500000000"),
+        ({"mtime": 1.5, "ino": 7}, 1_500_000_000, "7-1500000000-0"),
+        ({"mtime": 1.5, "ino": 7, "created": 2.5}, 1_500_000_000, "7-1500000000-2500000000"),
         ({"last_modified": "Thu, 01 Jan 1970 00:00:02 GMT"}, 2 * 10**9, ""),
         ({"created": datetime.fromisoformat("1970-01-01T00:00:03")}, 3 * 10**9, ""),
         ({"modified": "once upon a time"}, 0, ""),
