@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import multiprocessing
 import os
 import random
@@ -68,6 +69,44 @@ def test_workers_that_overlap_fetch_each_object_once(server: S3Server) -> None:
     assert server.requests.count("list", bucket="many") == pages
     fetched = Counter(request.key for request in server.requests.select("get", bucket="many"))
     assert fetched == Counter(dict.fromkeys(files, 1))
+
+
+THREADED_READER = """
+import hashlib, json, os, random, sys
+from concurrent.futures import ThreadPoolExecutor
+
+def digest(name):
+    with open(f"/content/data/{name}", "rb") as stream:
+        return hashlib.md5(stream.read()).hexdigest()
+
+names = os.listdir("/content/data")
+random.Random(int(sys.argv[1])).shuffle(names)
+with ThreadPoolExecutor(4) as pool:
+    print(json.dumps(dict(zip(names, pool.map(digest, names)))))
+"""
+
+
+@pytest.mark.timeout(400)
+def test_processes_of_threads_fetch_each_byte_once(server: S3Server) -> None:
+    """Eight processes of four threads that read all of many cold files, and a large one, fetch each byte once."""
+    import hashlib
+
+    files = {f"{number:05}.bin": content(str(number), 2000) for number in range(int(200 * SCALE))}
+    files["large.bin"] = content("large", 9 * 1024**2)
+    server.create_bucket("many", public=True)
+    for key, body in files.items():
+        server.put("many", key, body)
+    wanted = {key: hashlib.md5(body).hexdigest() for key, body in files.items()}
+    with vfsoverlay.mount("s3://many/", ROOT, **server.mount_options()):
+        commands = [[sys.executable, "-c", THREADED_READER, str(seed)] for seed in range(8)]
+        children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
+        for child in children:
+            assert json.loads(child.communicate(timeout=360)[0]) == wanted
+    sent: Counter[str] = Counter()
+    for request in server.requests.select("get", bucket="many"):
+        sent[request.key] += request.bytes_sent
+    # All bytes were read, so a sum that is right leaves none that came twice.
+    assert sent == {key: len(body) for key, body in files.items()}
 
 
 @pytest.mark.timeout(400)

@@ -30,7 +30,7 @@ class Balance(NamedTuple):
 
 
 class Ledger:
-    """A file with the number; an estimate between two counts, since killed processes do not report."""
+    """A file with the number; between two counts it may be too high, since killed processes take nothing back."""
 
     __slots__ = ("_locks", "_path", "_prepare")
 
@@ -40,18 +40,20 @@ class Ledger:
         #: Makes the directory again when somebody has deleted it.
         self._prepare = prepare
 
-    def add(self, amount: int) -> Balance:
-        """Add *amount* (negative: bytes are gone); the new balance."""
+    def change(self, amount: Callable[[Balance], int]) -> Balance:
+        """Add what *amount* makes of the old balance (negative: less is there than was counted); the new one."""
         with self._lock() as held:
             old = _read(held.fd)
-            new = Balance(max(0, old.total + amount), old.counted_at)
+            new = Balance(max(0, old.total + amount(old)), old.counted_at)
             write_all(held.fd, _STORED.pack(*new), 0)
             return new
 
-    def set(self, total: int) -> None:
-        """The files were counted, and have *total* bytes."""
+    def set(self, total: int) -> float:
+        """The files were counted, and have *total* bytes; the time that stands for this count."""
         with self._lock() as held:
-            write_all(held.fd, _STORED.pack(total, time.time()), 0)
+            now = time.time()
+            write_all(held.fd, _STORED.pack(total, now), 0)
+            return now
 
     def _lock(self) -> Held:
         until = time.monotonic() + _PATIENCE
