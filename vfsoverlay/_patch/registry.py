@@ -76,6 +76,8 @@ class Registry:
         A wrapper that somebody put over ours is left alone; what it calls is a plain pass-through
         from now on, because no path is ours any more.
         """
+        if not self._replacements:
+            return
         ours = {id(replacement): replacement.real for replacement in self._replacements.values()}
         for holder, name, value in list(_references(ours)):
             _put(holder, name, ours[id(value)])
