@@ -21,36 +21,48 @@ class ForkGate(ContextDecorator):
         os.register_at_fork(before=self._close, after_in_parent=self._open, after_in_child=self._begin)
 
     def _begin(self) -> None:
-        # The lock by itself, too: entering a condition costs a query as much as all else here.
-        self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
+        self._changed = threading.Condition()
         self._inside: dict[int, int] = {}
         self._forks = 0
 
+    # Entering takes no lock, since every query to SQLite does it. A thread notes that it is inside, and then looks
+    # for forks; a fork notes that it is coming, and then looks who is inside. So one of the two sees the other.
+
     def __enter__(self) -> ForkGate:
         me = threading.get_ident()
-        with self._lock:
-            depth = self._inside.get(me, 0)
-            # One that is inside already must go on, or the fork would wait for it, and it for the fork.
-            while self._forks and not depth:
-                self._changed.wait()
-            self._inside[me] = depth + 1
+        depth = self._inside.get(me, 0)
+        self._inside[me] = depth + 1
+        # One that is inside already must go on, or the fork would wait for it, and it for the fork.
+        if self._forks and not depth:
+            self._step_back(me)
         return self
 
     def __exit__(self, *_exception: object) -> None:
         me = threading.get_ident()
-        with self._lock:
-            self._inside[me] -= 1
-            if not self._inside[me]:
-                del self._inside[me]
-                if self._forks:
-                    self._changed.notify_all()
+        depth = self._inside[me] - 1
+        if depth:
+            self._inside[me] = depth
+            return
+        del self._inside[me]
+        if self._forks:
+            with self._changed:
+                self._changed.notify_all()
+
+    def _step_back(self, me: int) -> None:
+        """Be outside again until the forks are over."""
+        with self._changed:
+            del self._inside[me]
+            self._changed.notify_all()
+            while self._forks:
+                self._changed.wait()
+            self._inside[me] = 1
 
     def _close(self) -> None:
         me = threading.get_ident()
         with self._changed:
             self._forks += 1
-            while any(thread != me for thread in self._inside):
+            # A copy, in one step: others come and go meanwhile.
+            while any(thread != me for thread in list(self._inside)):
                 self._changed.wait()
 
     def _open(self) -> None:

@@ -97,3 +97,29 @@ def test_as_a_decorator(gate: ForkGate) -> None:
     assert inside() == 5
     threads[0].join(20)
     assert not threads[0].is_alive()
+
+
+def test_no_fork_comes_between_threads_that_come_and_go(gate: ForkGate) -> None:
+    """While others enter and leave at full speed, no fork finds one of them inside."""
+    inside: list[int] = []
+    done = threading.Event()
+
+    def enter() -> None:
+        while not done.is_set():
+            with gate:
+                inside.append(1)
+                inside.pop()
+
+    threads = [threading.Thread(target=enter) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(50):
+            child = os.fork()
+            if not child:
+                os._exit(len(inside))
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join(20)
