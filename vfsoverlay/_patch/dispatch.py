@@ -73,8 +73,8 @@ class State:
         quick.look_for(needle, self.edges, tuple(files.table.names), files.descriptors.entries)
 
     def is_foreign(self, path: str) -> bool:
-        """Whether *path*, in which ``_needle`` was found, is foreign all the same."""
-        return not self.quiet and self.needle not in path and self.foreign_name(path)
+        """Whether *path* is foreign all the same, where ``_needle`` is empty."""
+        return self.needle not in path and self.foreign_name(path)
 
     def foreign_name(self, path: str) -> bool:
         """The test where the needle, which *path* does not contain, does not decide alone."""

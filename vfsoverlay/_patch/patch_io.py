@@ -46,7 +46,7 @@ class Open(OnPath):
                 return real(file, mode, buffering, encoding, errors, newline, closefd, opener)
             if (
                 file.__class__ is str
-                and (_needle not in file or (_state.is_foreign(file) and _state.foreign_text(file)))
+                and (_needle not in file or (not _needle and _state.is_foreign(file) and _state.foreign_text(file)))
                 and (mode in _READING or not creates_elsewhere(file))
             ):
                 try:
@@ -164,7 +164,7 @@ class OpenCode(OnPath):
         if path.__class__ is not str:
             return self.real(path)
         place: Any = None
-        if _needle not in path or (_state.is_foreign(path) and _state.foreign_text(path)):
+        if _needle not in path or (not _needle and _state.is_foreign(path) and _state.foreign_text(path)):
             try:
                 return self.real(path)
             except FileNotFoundError:

@@ -40,7 +40,7 @@ class Listdir(OnPath):
                 path = text_of(path)
             if (
                 path.__class__ is str
-                and (_needle not in path or (_state.is_foreign(path) and _state.foreign_text(path)))
+                and (_needle not in path or (not _needle and _state.is_foreign(path) and _state.foreign_text(path)))
                 and (not path.endswith(_state.edges) or _state.foreign_directory(path))
             ):
                 try:
@@ -88,7 +88,7 @@ class Scandir(OnPath):
             path = text_of(path)
         if (
             path.__class__ is str
-            and (_needle not in path or (_state.is_foreign(path) and _state.foreign_text(path)))
+            and (_needle not in path or (not _needle and _state.is_foreign(path) and _state.foreign_text(path)))
             and (not path.endswith(_state.edges) or _state.foreign_directory(path))
         ):
             try:

@@ -48,7 +48,11 @@ class Stat(OnPath):
             place: Any = None
             if path.__class__ is not str:
                 path = text_of(path)
-            if dir_fd is None and path.__class__ is str and (_needle not in path or _state.is_foreign(path)):
+            if (
+                dir_fd is None
+                and path.__class__ is str
+                and (_needle not in path or (not _needle and _state.is_foreign(path)))
+            ):
                 try:
                     status = real(path) if follow_symlinks else real(path, follow_symlinks=False)
                     if _needle or (status.st_dev, status.st_ino) not in _state.shadowed:
@@ -58,6 +62,10 @@ class Stat(OnPath):
                     if place is None:
                         raise
             try:
+                if place is None and path.__class__ is str and dir_fd is None and not _inside.active:
+                    status = _state.files.known_status(path)
+                    if status is not None:
+                        return status
                 return ours(place, path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
             except BaseException as error:  # noqa: BLE001 - raised again below
                 raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
@@ -65,10 +73,6 @@ class Stat(OnPath):
         self.__call__ = stat
 
     def answer(self, place: Any, path: Any, *, dir_fd: Any = None, follow_symlinks: Any = True) -> Any:
-        if place is None and path.__class__ is str and dir_fd is None:
-            status = None if _inside.active else _state.files.known_status(path)
-            if status is not None:
-                return status
         return reach(
             lambda path: self.real(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks),
             path,
@@ -91,7 +95,11 @@ class Lstat(OnPath):
             place: Any = None
             if path.__class__ is not str:
                 path = text_of(path)
-            if dir_fd is None and path.__class__ is str and (_needle not in path or _state.is_foreign(path)):
+            if (
+                dir_fd is None
+                and path.__class__ is str
+                and (_needle not in path or (not _needle and _state.is_foreign(path)))
+            ):
                 try:
                     status = real(path)
                     if _needle or (status.st_dev, status.st_ino) not in _state.shadowed:
@@ -101,6 +109,10 @@ class Lstat(OnPath):
                     if place is None:
                         raise
             try:
+                if place is None and path.__class__ is str and dir_fd is None and not _inside.active:
+                    status = _state.files.known_status(path)
+                    if status is not None:
+                        return status
                 return ours(place, path, dir_fd=dir_fd)
             except BaseException as error:  # noqa: BLE001 - raised again below
                 raise trimmed(error)  # noqa: B904 - as above
@@ -113,10 +125,6 @@ class Lstat(OnPath):
     def answer(self, place: Any, path: Any, *, dir_fd: Any = None) -> Any:
         if isinstance(path, int):
             return self.real(path, dir_fd=dir_fd)
-        if place is None and path.__class__ is str and dir_fd is None:
-            status = None if _inside.active else _state.files.known_status(path)
-            if status is not None:
-                return status
         return reach(
             lambda path: self.real(path, dir_fd=dir_fd),
             path,
@@ -177,7 +185,11 @@ class Readlink(OnPath):
 
     def __call__(self, path: Any, *, dir_fd: Any = None) -> Any:
         place = None
-        if path.__class__ is str and dir_fd is None and (_needle not in path or _state.is_foreign(path)):
+        if (
+            path.__class__ is str
+            and dir_fd is None
+            and (_needle not in path or (not _needle and _state.is_foreign(path)))
+        ):
             try:
                 return self.real(path)
             except FileNotFoundError:
@@ -216,7 +228,7 @@ class Open(OnPath):
         if (
             path.__class__ is str
             and dir_fd is None
-            and (_needle not in path or (_state.is_foreign(path) and _state.foreign_text(path)))
+            and (_needle not in path or (not _needle and _state.is_foreign(path) and _state.foreign_text(path)))
             and not (flags.__class__ is int and flags & os.O_CREAT and creates_elsewhere(path))
         ):
             try:

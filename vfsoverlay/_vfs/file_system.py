@@ -16,14 +16,13 @@ from vfsoverlay._vfs.paths import is_plain, locate_plain, walk, walk_entry
 from vfsoverlay.errors import StaleObject
 
 if TYPE_CHECKING:
-    from vfsoverlay._namespace.nodes import FileNode, Node
-    from vfsoverlay._vfs.mount_point import MountPoint
+    from vfsoverlay._namespace.nodes import FileNode
 
 _FOREIGN = Foreign(None)
 
 #: Paths whose locations are kept; beyond it the table starts anew (about 20 MB).
 _MOST_LOCATED = 50_000
-_NOT_LOCATED: tuple[Any, Any] = (None, None)
+_NOT_LOCATED: tuple[Any, Any, Any] = (None, None, None)
 
 
 #: So many files and directories below a mount point on disk are recognised where a link leads to them.
@@ -41,7 +40,7 @@ class FileSystem:
     def __init__(self) -> None:
         self.table = MountTable()
         #: Existing paths, as spelled, that were found before; see ``located``.
-        self._located: dict[str, tuple[MountTable, Any]] = {}
+        self._located: dict[str, tuple[MountTable, object, Any]] = {}
         self.descriptors = Descriptors()
         #: (st_dev, st_ino) of what lies on disk at and below mount points: never to be seen, whatever link leads there.
         self.shadowed: frozenset[tuple[int, int]] = frozenset()
@@ -85,50 +84,44 @@ class FileSystem:
                 return _FOREIGN
         return self._walk(text, path, dir_fd, follow=follow, entry=entry)
 
-    def known(self, path: str) -> tuple[MountPoint, str, Node] | None:
-        """What an absolute *path* without odd parts is, if it is in a mount and exists; None: the long way decides."""
-        found = self.table.find(path)
-        if found is None:
-            return None
-        try:
-            node = found[0].lookup(found[1])
-        except OSError:
-            # The long way meets it again, and names the path.
-            return None
-        return None if node is None else (*found, node)
-
     def known_status(self, path: str) -> os.stat_result | None:
-        """The attributes of an absolute *path* without odd parts, if it is in a mount and exists, as ``known``."""
+        """The attributes of an absolute *path* without odd parts that is in a mount; None: as ``located``."""
         for prefix, point in self.table.prefixes:
             if path.startswith(prefix) or (len(path) == len(prefix) - 1 and prefix.startswith(path)):
                 status = point.kept_status.get(path)
                 try:
                     return status or point.status_as_spelled(path, path[len(prefix) :])
                 except OSError:
-                    # As in known().
+                    # The long way meets it again, and names the path.
                     return None
         return None
 
     def located(self, path: str) -> Location | None:
         """The location of an existing, absolute *path* without odd parts; None: the long way decides."""
         table = self.table
-        known_table, place = self._located.get(path, _NOT_LOCATED)
         try:
-            if known_table is table and place.point.lookup(place.path) is place.node:
+            known_table, names, place = self._located.get(path, _NOT_LOCATED)
+            if known_table is table and (
+                names is place.point.kept_status or place.point.lookup(place.path) is place.node
+            ):
                 return place  # type: ignore[no-any-return]  # it is a Location where the table is one
+            found = table.find(path)
+            if found is None or path[-1] == "/":
+                return None
+            point, rest = found
+            # Before the look-up, since another thread may change the names meanwhile; as with the mounts.
+            names = point.kept_status if point.names_stay else None
+            node = point.lookup(rest)
         except OSError:
-            # As in known().
+            # The long way meets it again, and names the path.
             return None
-        known = self.known(path)
-        if known is None or path[-1] == "/":
+        if node is None:
             return None
-        point, rest, node = known
         root = point.roots[-1]
         place = Location(point, rest, node, False, node.name, path, f"{root}/{rest}" if rest else root)
         if len(self._located) >= _MOST_LOCATED:
             self._located.clear()
-        # With the table, since another thread may have changed the mounts meanwhile.
-        self._located[path] = table, place
+        self._located[path] = table, names, place
         return place
 
     def forget_located(self) -> None:

@@ -91,7 +91,8 @@ class MountPoint:
         self._all_may_read = modes[0] & 0o444 == 0o444
         self._make_status = attributes.StatusMaker(store.origin, prefix, self.device, self.owner, modes)
         self._status: dict[str, tuple[Node, os.stat_result]] = {}
-        self._names_stay = isinstance(namespace, Snapshot)
+        #: Whether what a path is changes with ``kept_status`` alone.
+        self.names_stay = isinstance(namespace, Snapshot)
         #: Attributes by path, as spelled and absolute; another table as soon as names may have changed.
         self.kept_status: dict[str, os.stat_result] = {}
         self._object_ids: dict[str, tuple[FileNode, ObjectId]] = {}
@@ -190,7 +191,7 @@ class MountPoint:
         node = self.lookup(rest)
         if node is None:
             return None
-        if not self._names_stay:
+        if not self.names_stay:
             return self.status(rest, node)
         result = self._make_status(rest, node)
         if len(kept) >= _MAX_STATUS:
