@@ -1,4 +1,4 @@
-"""The dispatcher in C is built where that is possible; without a compiler the package is pure Python."""
+"""What is written in C is built where that is possible; without a compiler the package is pure Python."""
 
 import sysconfig
 import tempfile
@@ -8,22 +8,24 @@ from setuptools._distutils.ccompiler import new_compiler
 from setuptools._distutils.sysconfig import customize_compiler
 from setuptools.errors import BaseError, CompileError
 
-NAME = "vfsoverlay._patch._dispatch"
-SOURCE = "vfsoverlay/_patch/_dispatch.c"
+SOURCES = {
+    "vfsoverlay._patch._dispatch": "vfsoverlay/_patch/_dispatch.c",
+    "vfsoverlay._untracked": "vfsoverlay/_untracked.c",
+}
 
 
 def compiles() -> bool:
     """Whether there is a compiler, and the headers of Python; only then does the wheel belong to a platform."""
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
-        return False  # it relies on the lock
+        return False  # they rely on the lock
     compiler = new_compiler()
     customize_compiler(compiler)
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            compiler.compile([SOURCE], scratch, include_dirs=[sysconfig.get_path("include")])
+            compiler.compile([*SOURCES.values()], scratch, include_dirs=[sysconfig.get_path("include")])
         except (CompileError, BaseError, OSError):
             return False
     return True
 
 
-setup(ext_modules=[Extension(NAME, [SOURCE], optional=True)] if compiles() else [])
+setup(ext_modules=[Extension(name, [source], optional=True) for name, source in SOURCES.items()] if compiles() else [])

@@ -20,7 +20,7 @@ ROOT = Path(errors.__file__).parent
 
 #: From the ground up. A room imports itself and lower floors; rooms of one floor do not know each other.
 FLOORS = (
-    ("errors", "_fork_gate", "_real"),
+    ("errors", "_compiled", "_fork_gate", "_real"),
     ("_model", "_metrics"),
     ("_options",),
     ("_spec",),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from zlib import crc32
 
+from vfsoverlay._compiled import compiled
 from vfsoverlay._namespace.nodes import FileNode
 
 SIZE: Final = 128
@@ -26,6 +27,21 @@ _END: Final = b"\0"
 
 #: What ``FileNode._make`` does, at a third of its time.
 _new: Final = tuple.__new__
+
+_Columns: TypeAlias = "tuple[Sequence[str] | Sequence[int], ...]"
+
+
+def make_rows_in_python(type_: type[FileNode], columns: _Columns) -> Iterable[FileNode]:
+    """The files that have their names, sizes and so on in *columns*, which are of one length."""
+    return map(_new, repeat(type_), zip(*columns, strict=True))
+
+
+_COMPILED: Final = compiled("vfsoverlay._untracked")
+
+#: As ``make_rows_in_python``.
+_make_rows: Final[Callable[[type[FileNode], _Columns], Iterable[FileNode]]] = (
+    make_rows_in_python if _COMPILED is None else _COMPILED.make_rows
+)
 
 
 def pack(names: Sequence[str], sizes: Sequence[int], mtimes_ns: Sequence[int], *texts: Sequence[str]) -> bytes:
@@ -58,7 +74,7 @@ def name_bytes(leaf: bytes) -> bytes:
     return leaf[start + 1 : stop]
 
 
-def files_in(leaf: bytes) -> Iterator[FileNode]:
+def files_in(leaf: bytes) -> Iterable[FileNode]:
     """All files."""
     count, _, *lengths = _HEADER.unpack_from(leaf)
     numbers = struct.unpack_from(f"<{2 * count}q", leaf, _HEADER.size)
@@ -67,7 +83,7 @@ def files_in(leaf: bytes) -> Iterator[FileNode]:
     for length in lengths:
         columns.append(leaf[position : position + length].decode().split(_SEPARATOR) if length else ("",) * count)
         position += length
-    return map(_new, repeat(FileNode), zip(*columns, strict=True))
+    return _make_rows(FileNode, tuple(columns))
 
 
 def file_in(leaf: bytes, name: str) -> FileNode | None:

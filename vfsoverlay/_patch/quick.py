@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Final
+
+from vfsoverlay._compiled import compiled
 
 if TYPE_CHECKING:
     from vfsoverlay._patch.replacement import Likeness, Replacement
@@ -31,15 +32,11 @@ READING: Final = frozenset({"r", "rb", "rt", "r+", "rb+", "r+b", "br"})
 
 def _compiled() -> Any:
     """The module in C; None where it was not built, or is not wanted."""
-    if os.environ.get("VFSOVERLAY_PURE", "") not in ("", "0"):
-        return None
-    try:
-        from vfsoverlay._patch import _dispatch
-    except ImportError:
-        return None
-    # What a class statement would have done.
-    _dispatch.Dispatcher.__init_subclass__()
-    return _dispatch
+    module = compiled("vfsoverlay._patch._dispatch")
+    if module is not None:
+        # What a class statement would have done.
+        module.Dispatcher.__init_subclass__()
+    return module
 
 
 _COMPILED: Final = _compiled()

@@ -8,9 +8,12 @@ import struct
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
+from vfsoverlay._compiled import compiled
 from vfsoverlay._namespace.nodes import FileNode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vfsoverlay._namespace.nodes import Node
 
 #: Archived objects are visible but cannot be read until restored; GLACIER_IR answers at once.
@@ -29,8 +32,7 @@ def inode_number(origin: str, key: str) -> int:
 
 
 def _positive(digest: bytes) -> int:
-    (number,) = _UNPACK(digest)
-    return number >> 1 or 1
+    return _UNPACK(digest)[0] >> 1 or 1
 
 
 def device_number(source: str, root_dir: str) -> int:
@@ -39,7 +41,9 @@ def device_number(source: str, root_dir: str) -> int:
     return os.makedev(4095, int.from_bytes(digest, "little") & 0xFFFFF)
 
 
-def make_stat(mode: int, inode: int, device: int, owner: tuple[int, int], size: int, mtime_ns: int) -> os.stat_result:
+def make_stat_in_python(
+    mode: int, inode: int, device: int, owner: tuple[int, int], size: int, mtime_ns: int
+) -> os.stat_result:
     """A complete ``os.stat_result``; all three times are *mtime_ns*, as a listing has no others."""
     s = mtime_ns // _NS
     t = mtime_ns / _NS
@@ -52,6 +56,14 @@ def make_stat(mode: int, inode: int, device: int, owner: tuple[int, int], size: 
         _BLOCK_SIZE, blocks, 0,
     ))
     # fmt: on
+
+
+_COMPILED: Final = compiled("vfsoverlay._untracked")
+
+#: As ``make_stat_in_python``.
+make_stat: Final[Callable[[int, int, int, tuple[int, int], int, int], os.stat_result]] = (
+    make_stat_in_python if _COMPILED is None else _COMPILED.make_stat
+)
 
 
 class StatusMaker:
@@ -79,10 +91,12 @@ class StatusMaker:
         digest.update(path.encode("utf-8", "surrogateescape"))
         if type(node) is FileNode:
             mode = stat.S_IFREG if node.storage_class in ARCHIVED else self._file_mode
-            return make_stat(mode, _positive(digest.digest()), self._device, self._owner, node.size, node.mtime_ns)
-        digest.update(b"/")
-        inode = _positive(digest.digest())
-        return make_stat(self._dir_mode, inode, self._device, self._owner, _DIRECTORY_SIZE, node.mtime_ns)
+            size = node.size
+        else:
+            mode = self._dir_mode
+            size = _DIRECTORY_SIZE
+            digest.update(b"/")
+        return make_stat(mode, _positive(digest.digest()), self._device, self._owner, size, node.mtime_ns)
 
 
 def permits(status: os.stat_result, wanted: int) -> bool:

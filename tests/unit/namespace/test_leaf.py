@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from typing import NamedTuple
+
 import pytest
 
 from vfsoverlay._namespace import leaf
 from vfsoverlay._namespace.nodes import FileNode
+
+compiled = pytest.mark.skipif(leaf._COMPILED is None, reason="nothing is compiled, or it is not wanted")
 
 FILES = [
     FileNode("a", 0, 0, "", "", ""),
@@ -48,3 +54,58 @@ def test_a_text_that_would_be_two_is_refused(file: FileNode) -> None:
     """A NUL character ends a text in a leaf, so one within is an error that names the text."""
     with pytest.raises(ValueError, match=r"a.x00b"):
         pack([file, FILES[1]])
+
+
+class Pair(NamedTuple):
+    one: object
+    other: object
+
+
+class Wide(tuple[object, ...]):  # noqa: SLOT001 - that is the point
+    """Has a dictionary."""
+
+
+@compiled
+def test_rows_from_c_and_from_python_agree() -> None:
+    """C and Python make the same rows of columns that are lists and tuples, of any length."""
+    cases: list[tuple[list[str], tuple[int, ...]]] = [([], ()), (["a"], (1,)), (["a", "b", "c"], (1, 2**62, -1))]
+    for columns in cases:
+        rows = leaf._COMPILED.make_rows(Pair, columns)
+        assert rows == [Pair(*row) for row in zip(*columns, strict=True)]
+        assert all(type(row) is Pair for row in rows)
+        assert not any(map(gc.is_tracked, rows))
+
+
+@compiled
+def test_rows_that_lead_somewhere_are_collected() -> None:
+    """What may be part of a cycle stays known to the garbage collector, and is collected."""
+    held: list[object] = []
+    (row,) = leaf._COMPILED.make_rows(Pair, ([held], ["x"]))
+    held.append(row)
+    gone = weakref.ref(anchor := Anchor())
+    held.append(anchor)
+    assert gc.is_tracked(row)
+    del row, held, anchor
+    gc.collect()
+    assert gone() is None
+
+
+class Anchor:
+    """Can be referred to weakly, as tuples cannot."""
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("kind", "columns", "error"),
+    [
+        (Pair, ([1], [1, 2]), ValueError),
+        (Pair, ([1], "x"), TypeError),
+        (Pair, [[1], [1]], TypeError),
+        (Wide, ([1], [1]), TypeError),
+        (str, ([1], [1]), TypeError),
+    ],
+)
+def test_rows_of_other_things_are_refused(kind: type, columns: object, error: type[Exception]) -> None:
+    """Columns of several lengths, what is no column, and classes that hold more than a tuple raise."""
+    with pytest.raises(error):
+        leaf._COMPILED.make_rows(kind, columns)
