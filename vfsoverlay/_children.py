@@ -234,8 +234,9 @@ def _prepare_multiprocessing(*, needed: bool) -> None:
         import multiprocessing.spawn  # noqa: F401 - found below
     done = [wrapped.module for wrapped in _EXPORTS.wrapped]
     for module in map(sys.modules.get, _PREPARING):
-        if module is not None and module not in done:
-            original = module.get_preparation_data
+        # One that is being imported at this moment has no function yet, nor helpers: they get the environment.
+        original = getattr(module, "get_preparation_data", None)
+        if module is not None and original is not None and module not in done:
             ours = _telling(original)
             module.get_preparation_data = ours  # type: ignore[attr-defined]
             _EXPORTS.wrapped.append(_Wrapped(module, original, ours))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import select
 import signal
@@ -28,13 +29,14 @@ LARGE = content("large", 3 * 1024**2)
 
 
 def in_child(call: Callable[[], object], seconds: float = 30) -> None:
-    """Run *call* in a forked child; fails with its traceback, or when it hangs, be that in a lock of a C library."""
+    """Run *call* in a forked child; fails with its traceback, also if it hangs, be that in a lock of a C library."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
         status = 0
         try:
             os.close(reader)
+            faulthandler.dump_traceback_later(seconds - 1, exit=True, file=writer)
             call()
         except BaseException:
             os.write(writer, traceback.format_exc().encode())
@@ -46,7 +48,7 @@ def in_child(call: Callable[[], object], seconds: float = 30) -> None:
             os.kill(child, signal.SIGKILL)
         said = stream.read().decode()
     _, status = os.waitpid(child, 0)
-    assert status == 0, f"child ended with {status}; 9 means that it hung\n{said}"
+    assert status == 0, f"child ended with {status}\n{said}"
 
 
 def check_all(files: dict[str, bytes] = FILES) -> None:

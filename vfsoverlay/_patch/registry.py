@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from vfsoverlay._patch import slim
 from vfsoverlay._patch.patched_names import PATCHED_NAMES
 from vfsoverlay._patch.quick import dispatched
+from vfsoverlay._patch.references import put, references
 from vfsoverlay._patch.replacement import Likeness
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable
 
     from vfsoverlay._patch.patched_names import PatchedName
 
@@ -37,8 +38,8 @@ class Registry:
             return
         for row in PATCHED_NAMES:
             self._replace(row)
-        for holder, name, value in list(_references(self._replacements)):
-            _put(holder, name, self._replacements[id(value)])
+        for holder, name, value in list(references(self._replacements)):
+            put(holder, name, self._replacements[id(value)])
 
     def _replace(self, row: PatchedName) -> None:
         for module in _modules(row):
@@ -79,8 +80,8 @@ class Registry:
         if not self._replacements:
             return
         ours = {id(replacement): replacement.real for replacement in self._replacements.values()}
-        for holder, name, value in list(_references(ours)):
-            _put(holder, name, ours[id(value)])
+        for holder, name, value in list(references(ours)):
+            put(holder, name, ours[id(value)])
         self._replacements, self._watchers = {}, []
 
 
@@ -94,72 +95,3 @@ def _modules(row: PatchedName) -> Iterable[Any]:
 def is_ours(value: Any) -> bool:
     """Whether *value* is one of our replacements (its ``__class__`` says it is a builtin)."""
     return issubclass(type(value), Likeness)
-
-
-def _put(holder: Any, name: Any, value: Any) -> None:
-    """Store *value* where ``_references`` found another; a static method keeps being one."""
-    if isinstance(holder, dict):
-        holder[name] = value
-    elif isinstance(name, int):
-        defaults = list(holder.__defaults__)
-        defaults[name] = value
-        holder.__defaults__ = tuple(defaults)
-    else:
-        if isinstance(vars(holder)[name], staticmethod):
-            value = staticmethod(value)
-        setattr(holder, name, value)
-
-
-def _references(wanted: Mapping[int, Any]) -> Iterator[tuple[Any, Any, Any]]:
-    """Every place in loaded modules that holds one of the *wanted* objects: globals, class attributes, defaults.
-
-    Our own modules keep the originals: ``_real`` is how the floors below reach the disk.
-    """
-    # A class or function is in the globals of many modules.
-    seen: set[int] = set()
-    for module_name, module in list(sys.modules.items()):
-        if module_name.partition(".")[0] == "vfsoverlay":
-            continue
-        try:
-            names = vars(module)
-        except TypeError:
-            # Something that is no module sits in sys.modules.
-            continue
-        for name, value in list(names.items()):
-            identity = id(value)
-            if identity in wanted:
-                yield names, name, value
-            elif identity not in seen:
-                kind = type(value)
-                if kind is _FUNCTION:
-                    seen.add(identity)
-                    yield from _defaults(value, wanted)
-                elif kind is type or issubclass(kind, type):
-                    seen.add(identity)
-                    yield from _class_references(value, wanted)
-
-
-_FUNCTION = type(lambda: None)
-
-
-def _class_references(owner: type, wanted: Mapping[int, Any]) -> Iterator[tuple[Any, Any, Any]]:
-    # A static type of an extension that was never made ready has no members.
-    members = type.__dict__["__dict__"].__get__(owner) or {}
-    for name, value in list(members.items()):
-        kind = type(value)
-        if kind is _FUNCTION:
-            if value.__defaults__ or value.__kwdefaults__:
-                yield from _defaults(value, wanted)
-        elif id(value) in wanted:
-            yield owner, name, value
-        elif kind is staticmethod and id(value.__func__) in wanted:
-            yield owner, name, value.__func__
-
-
-def _defaults(function: Any, wanted: Mapping[int, Any]) -> Iterator[tuple[Any, Any, Any]]:
-    for position, value in enumerate(function.__defaults__ or ()):
-        if id(value) in wanted:
-            yield function, position, value
-    for name, value in (function.__kwdefaults__ or {}).items():
-        if id(value) in wanted:
-            yield function.__kwdefaults__, name, value

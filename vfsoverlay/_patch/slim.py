@@ -280,15 +280,22 @@ SLIM_NAMES: tuple[tuple[tuple[str, ...], str, type[Replacement]], ...] = (
     ),
 )  # fmt: skip
 
+#: What a bare interpreter, or setuptools' hook, has imported when we come; none of it keeps copies.
+_BARE = frozenset(
+    (
+        "__future__", "__main__", "_abc", "_codecs", "_collections_abc", "_distutils_hack", "_frozen_importlib",
+        "_frozen_importlib_external", "_imp", "_io", "_signal", "_sitebuiltins", "_stat", "_thread", "_warnings",
+        "_weakref", "abc", "builtins", "codecs", "genericpath", "io", "linecache", "marshal", "os", "os.path", "posix",
+        "posixpath", "pwd", "site", "sitecustomize", "stat", "sys", "time", "zipimport",
+    )
+)  # fmt: skip
+_OURS_AND_CODECS = ("vfsoverlay", "encodings")
+
 _SLIM = (Slim, SlimAccess, SlimList, SlimPair, SlimNested, SlimExec, SlimOther)
 
 
 def install() -> None:
-    """Put a ``Slim`` in the place of every original, by name.
-
-    Modules that copied an original before (those that a ``.pth`` file imports) keep it until the
-    shim comes, which looks everywhere.
-    """
+    """Put a ``Slim`` in the place of every original: by name, then wherever early modules have copied it to."""
     known: dict[int, Replacement] = {}
     for modules, name, kind in SLIM_NAMES:
         for module in filter(None, map(sys.modules.get, modules)):
@@ -299,6 +306,12 @@ def install() -> None:
             if slim is None:
                 slim = known[id(original)] = kind(original, f"{modules[0]}:{name}")
             setattr(module, name, slim)
+    # A .pth file may have imported anything (coverage's brings sqlite3, an editable package pathlib).
+    if not _BARE.issuperset(name for name in sys.modules if not name.startswith(_OURS_AND_CODECS)):
+        from vfsoverlay._patch.references import put, references
+
+        for holder, name, value in list(references(known, _BARE)):
+            put(holder, name, known[id(value)])
 
 
 def is_slim(value: Any) -> bool:
