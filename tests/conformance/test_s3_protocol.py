@@ -207,6 +207,8 @@ def test_if_modified_since(s3: Any, bucket: str) -> None:
 
 def test_put_only_if_absent(s3: Any, bucket: str) -> None:
     """A PUT with ``If-None-Match: *`` is 412 where the key exists."""
+    if "IfNoneMatch" not in s3.meta.service_model.operation_model("PutObject").input_shape.members:
+        pytest.skip("boto3 learned this condition in 2024")
     s3.put_object(Bucket=bucket, Key="k", Body=BODY, IfNoneMatch="*")
     with pytest.raises(ClientError) as error:
         s3.put_object(Bucket=bucket, Key="k", Body=b"other", IfNoneMatch="*")
@@ -316,7 +318,9 @@ def test_list_version_one(s3: Any, tree: str) -> None:
 
 def test_head_bucket_tells_the_region(s3: Any, bucket: str) -> None:
     """HeadBucket has the region in a header, and GetBucketLocation has none for the oldest one."""
-    assert s3.head_bucket(Bucket=bucket)["BucketRegion"] == "us-east-1"
+    # By the header: clients of 2023 do not read it.
+    head = s3.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"]
+    assert head["x-amz-bucket-region"] == "us-east-1"
     assert s3.get_bucket_location(Bucket=bucket)["LocationConstraint"] is None
 
 

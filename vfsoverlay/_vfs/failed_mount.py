@@ -30,6 +30,7 @@ class FailedMount(MountPoint):
         self.mounted_ns = time.time_ns()
         self.roots = roots_of(inheritance.spec.root_dir)
         self.lookup = self._lookup
+        self.names_stay = False
         self.kept_status = {}
 
     def _lookup(self, path: str) -> Node | None:  # noqa: ARG002 - the same for all paths
