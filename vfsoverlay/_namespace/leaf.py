@@ -95,13 +95,14 @@ def file_in(leaf: bytes, name: str) -> FileNode | None:
     if place < 0:
         return None
     index = leaf.count(_BORDER, start, place)
-    (size,) = _NUMBER.unpack_from(leaf, _HEADER.size + 8 * index)
-    (mtime_ns,) = _NUMBER.unpack_from(leaf, _HEADER.size + 8 * (count + index))
+    size = _NUMBER.unpack_from(leaf, _HEADER.size + 8 * index)
+    mtime_ns = _NUMBER.unpack_from(leaf, _HEADER.size + 8 * (count + index))
     texts = []
     for length in lengths:
-        texts.append(_text(leaf, stop, length, index, count) if length else "")
+        texts.append((_text(leaf, stop, length, index, count) if length else "",))
         stop += length
-    return _new(FileNode, (name, size, mtime_ns, *texts))
+    (file,) = _make_rows(FileNode, ((name,), size, mtime_ns, *texts))
+    return file
 
 
 def _text(leaf: bytes, start: int, length: int, index: int, count: int) -> str:

@@ -81,7 +81,7 @@ class Snapshot:
         self._file = SnapshotFile(path)
         self._load_share = load_share
         self._directories: DirectoryCache[_Directory] = DirectoryCache()
-        self._single: dict[tuple[str, str], Node] = {}
+        self._single: dict[str, Node] = {}
         self.info = self._file.info
         self.prefix = self.info["prefix"]
         self.generation = self.info["generation"]
@@ -104,7 +104,7 @@ class Snapshot:
             directory.used = True
             return directory.nodes.get(name)
         try:
-            return self._lookup_cold(above, name)
+            return self._single.get(path) or self._lookup_cold(path, directory, above, name)
         except UnicodeEncodeError:  # a lone surrogate: no name has one
             return None
 
@@ -153,11 +153,8 @@ class Snapshot:
             self._directories.clear()
             self._single = {}
 
-    def _lookup_cold(self, above: str, name: str) -> Node | None:
-        known = self._single.get((above, name))
-        if known is not None:
-            return known
-        directory = self._directories.items.get(above) or self._meet(above, name)
+    def _lookup_cold(self, path: str, directory: _Directory | None, above: str, name: str) -> Node | None:
+        directory = directory or self._meet(above, name)
         if directory is None:
             return None
         directory.used = True
@@ -168,7 +165,7 @@ class Snapshot:
         if node is not None:
             if len(self._single) >= _MAX_SINGLE:
                 self._single = {}
-            self._single[above, name] = node
+            self._single[path] = node
         return node
 
     def _find(self, above: str, directory: _Directory, name: str) -> Node | None:
