@@ -52,6 +52,46 @@ def test_names_and_attributes_need_no_request(mount: Any, server: Any) -> None:
     assert len(server.requests) == 1
 
 
+def test_object_beyond_the_usual_limit(server: Any, tmp_path: Path) -> None:
+    """With max_object_size raised, an object above 5 GiB is read at any place, as far as it is asked for."""
+    size, at = 6 * 1024**3 + 5, 5 * 1024**3 + 12_345
+    (tmp_path / "bucket").mkdir()
+    with open(tmp_path / "bucket" / "huge", "wb") as file:
+        file.truncate(size)
+        file.seek(at)
+        file.write(b"far away")
+    server.create_bucket("huge", public=True, directory=tmp_path / "bucket")
+    options = server.mount_options()
+    with pytest.raises(vfsoverlay.errors.ObjectTooLarge, match="huge"):
+        vfsoverlay.mount("s3://huge/", "/content/huge", **options)
+    with vfsoverlay.mount("s3://huge/", "/content/huge", max_object_size=10 * 1024**3, **options):
+        assert os.stat("/content/huge/huge").st_size == size
+        with open("/content/huge/huge", "rb") as file:
+            file.seek(at)
+            assert file.read(8) == b"far away"
+            file.seek(-3, os.SEEK_END)
+            assert file.read() == bytes(3)
+    assert server.requests.bytes_sent("get") < 64 * MIB
+
+
+def test_end_of_an_archive_costs_its_end(mount: Any, server: Any) -> None:
+    """Looking into an archive fetches its directory, at its end, and one member the bytes of that; not the rest."""
+    content = os.urandom(12 * MIB)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as writing:
+        writing.writestr("large", content)
+        writing.writestr("small", b"12345")
+    server.put("data", "a.zip", archive.getvalue())
+    mount(promotion=False)
+    with zipfile.ZipFile("/content/data/a.zip") as reading:
+        assert reading.namelist() == ["large", "small"]
+        assert reading.read("small") == b"12345"
+    assert server.requests.bytes_sent("get") < 4 * MIB
+    with open("/content/data/a.zip", "rb") as file:
+        file.seek(-MIB, os.SEEK_END)
+        assert file.read() == archive.getvalue()[-MIB:]
+
+
 def test_empty_object_needs_no_request(mount: Any, server: Any) -> None:
     """An object of zero bytes is read without a request."""
     server.put("data", "empty", b"")

@@ -238,15 +238,26 @@ class LazyFile(_real.FileIO):
 
     def readall(self) -> bytes:
         if self._is_lazy():
-            if self._position >= self._handle.size:
+            rest = self._handle.size - self._position
+            if rest <= 0:
                 return b""
+            if rest < self._handle.size // 2:
+                # Whoever reads the end of an archive, to find out what is in it, does not want the rest.
+                return self._read_rest()
             try:
                 self._complete()
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise
-                return self.read(self._handle.size - self._position) or b""
+                return self._read_rest()
         return super().readall()
+
+    def _read_rest(self) -> bytes:
+        whole = b""
+        # The first read may turn to a newer version, of another size.
+        while (left := self._handle.size - self._position) > 0 and (piece := self.read(left)):
+            whole += piece
+        return whole
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         if not self._is_lazy():
