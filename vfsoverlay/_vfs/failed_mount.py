@@ -1,4 +1,4 @@
-"""A mount of the parent that this child could not make: whoever touches it is told why."""
+"""A mount that this process was to have from its start and could not make: whoever touches it is told why."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class FailedMount(MountPoint):
         code = getattr(self.error, "errno", None) or errno.EIO
         reason = getattr(self.error, "strerror", None) or str(self.error)
         message = (
-            f"{self.source} could not be mounted at {self.root_dir} in this child process: {reason}; "
+            f"{self.source} could not be mounted at {self.root_dir} in this process: {reason}; "
             "call vfsoverlay.mount() here to try again"
         )
         raise MountError(code, message) from self.error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+import logging
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from vfsoverlay._namespace.nodes import FileNode
 from vfsoverlay._vfs.progress import Progress
@@ -13,9 +14,15 @@ if TYPE_CHECKING:
     from vfsoverlay._namespace.nodes import Node
     from vfsoverlay._vfs.progress import Wish
 
+_LOGGER: Final = logging.getLogger("vfsoverlay")
+
 
 class Mounted(Protocol):
     """What warming asks of a mount."""
+
+    @property
+    def source(self) -> str:
+        """The URL that is mounted."""
 
     def scan(self, path: str) -> Iterator[Node]:
         """The nodes in the directory *path*."""
@@ -97,5 +104,7 @@ def _limited(files: Iterable[WantedFile], max_bytes: int | None) -> Iterator[Wan
     for file in files:
         total += file.node.size
         if max_bytes is not None and total > max_bytes:
+            told = "warm stopped before %s%s, with which it would exceed max_bytes=%d"
+            _LOGGER.warning(told, file.point.source, file.path, max_bytes)
             return
         yield file

@@ -81,6 +81,9 @@ def test_looking_at_nothing_says_so(call: Call, caplog: pytest.LogCaptureFixture
     """A prefix below which there is nothing has an empty list, and a warning that says to check the spelling."""
     assert call("ls", "s3://bucket/depe/") == (0, "", "")
     assert "s3://bucket/depe/: no object has a key below this" in caplog.text
+    caplog.clear()
+    assert call("-q", "ls", "s3://bucket/depe/") == (0, "", "")
+    assert caplog.text == ""
     code, out, _ = call("doctor", "s3://bucket/depe/")
     assert code == 1
     assert "WRONG  s3://bucket/depe/" in out
@@ -277,8 +280,8 @@ def test_looking_at_a_url_lists_only_its_directory(call: Call, server: S3Server)
         assert all(request.query.get("delimiter") == "/" or request.query["max-keys"] == "1" for request in lists)
 
 
-def test_warm_fetches_files(call: Call, server: S3Server, tmp_path: Path) -> None:
-    """Warm fetches directories, patterns and files up to a limit, says how much, and works offline afterwards."""
+def test_warm_fetches_files(call: Call, server: S3Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Warm fetches directories, patterns and files up to a limit, says where it stopped, and works offline after it."""
     cache = ("-o", f"cache_dir={tmp_path}")
     code, out, err = call("warm", "--json", "s3://bucket/deep/*/c", "s3://bucket/a.txt", *cache)
     assert (code, json.loads(out), err) == (0, {"files": 2, "bytes": 6, "fetched": 6}, "")
@@ -288,6 +291,7 @@ def test_warm_fetches_files(call: Call, server: S3Server, tmp_path: Path) -> Non
     assert len(server.requests) == 0
     limited = call("warm", "--json", "--max-bytes", "2KB", "s3://bucket/a.txt", "s3://bucket/deep/")
     assert json.loads(limited[1]) == {"files": 1, "bytes": 5, "fetched": 5}
+    assert "warm stopped before s3://bucket/deep/b.bin, with which it would exceed max_bytes=2000" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -357,20 +361,23 @@ def test_verbose_and_quiet(call: Call, tmp_path: Path, caplog: pytest.LogCapture
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("shell", "words", "expected"),
     [
-        ("vfsoverlay in", "plain,index\n"),
-        ("vfsoverlay index sa", "plain,save\n"),
-        ("vfsoverlay ls --re", "--recursive"),
+        ("bash", "vfsoverlay in", "plain,index\n"),
+        ("bash", "vfsoverlay index sa", "plain,save\n"),
+        ("bash", "vfsoverlay ls --re", "--recursive"),
+        ("zsh", "vfsoverlay in", "plain\nindex\n"),
+        ("fish", "vfsoverlay in", "plain,index\t"),
     ],
 )
 def test_the_shell_completes(
-    words: str, expected: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    shell: str, words: str, expected: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Commands, sub-commands and options are completed by the shell, in the way that click offers."""
-    monkeypatch.setenv("_VFSOVERLAY_COMPLETE", "bash_complete")
+    monkeypatch.setenv("_VFSOVERLAY_COMPLETE", f"{shell}_complete")
     monkeypatch.setenv("COMP_WORDS", words)
-    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    last = words.rsplit(maxsplit=1)[-1] if shell == "fish" else str(len(words.split()) - 1)
+    monkeypatch.setenv("COMP_CWORD", last)
     with pytest.raises(SystemExit):
         main([])
     assert expected in capfd.readouterr().out
