@@ -218,6 +218,43 @@ def test_trickling_server_is_a_timeout(server: S3Server) -> None:
     store.close()
 
 
+def test_versions_that_do_not_advance(server: S3Server) -> None:
+    """A listing of versions that goes on at the same place again ends in an error, too."""
+    fields = (
+        "<IsTruncated>true</IsTruncated><NextKeyMarker>k</NextKeyMarker><NextVersionIdMarker>v</NextVersionIdMarker>"
+    )
+    body = f"<ListVersionsResult>{fields}</ListVersionsResult>".encode()
+    settings = S3Settings(anon=True, region=server.region, endpoint_url=server.url)
+    store = S3Store("data", settings, Metrics(), version_at="2030-01-01T00:00:00Z")
+    server.faults.add(Fault("body", {"body": body}, times=None))
+    with pytest.raises(errors.StoreUnavailable, match="goes on"):
+        list(store.list_pages("p/"))
+    assert len(server.requests) == 2
+    store.close()
+
+
+def test_listing_of_endless_empty_pages(server: S3Server) -> None:
+    """A server that says "more" for ever, and each time where, but gives no key, ends in an error as well."""
+    fields = "<IsTruncated>true</IsTruncated><NextContinuationToken>{}</NextContinuationToken>"
+    page = f"<ListBucketResult>{fields}</ListBucketResult>"
+    store, _ = open_at(server)
+    for number in range(1100):
+        server.faults.add(Fault("body", {"body": page.format(number).encode()}, purpose="list"))
+    with pytest.raises(errors.StoreUnavailable, match="1000 pages without a key"):
+        list(store.list_pages("p/"))
+    assert server.requests.count("list") == 1000
+    store.close()
+
+
+def test_page_without_end(server: S3Server) -> None:
+    """A body that is longer than any page can be is given up before it fills the memory."""
+    store, _ = open_at(server)
+    server.faults.add(Fault("body", {"body": bytes(40 * 1024**2)}, purpose="list", times=None))
+    with pytest.raises(errors.CannotAccessSource, match="longer than 32 MiB"):
+        store.check_access("p/")
+    store.close()
+
+
 def test_listing_that_does_not_advance(server: S3Server) -> None:
     """A server that says "more" but not where, or the same place again, ends in an error and not in an endless loop."""
     body = (

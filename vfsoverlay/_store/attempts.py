@@ -40,10 +40,12 @@ class Attempts:
     (*mounting*) there is little patience with an endpoint that cannot be reached.
     """
 
-    __slots__ = ("_arrived", "_clock", "_end", "_metrics", "_seconds", "_waits", "count", "mounting")
+    __slots__ = ("_arrived", "_clock", "_end", "_metrics", "_seconds", "_waits", "count", "cured", "mounting")
 
     def __init__(self, seconds: float, clock: Clock, metrics: Metrics, *, mounting: bool = False) -> None:
         self.count = 0
+        self.cured: set[Kind] = set()
+        """Kinds of failure whose cause was seen to, after which an attempt follows without a wait."""
         self._seconds = seconds
         self._clock = clock
         self._metrics = metrics
@@ -62,6 +64,7 @@ class Attempts:
         if self._arrived >= _PROGRESS:
             self._arrived = 0
             self._waits = 0
+            self.cured.clear()
             self._end = self._clock.now() + self._seconds
 
     def again(self, failure: Failure) -> None:

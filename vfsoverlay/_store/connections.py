@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
-from vfsoverlay._store.errno_map import Failure
+from vfsoverlay._store.errno_map import MEANINGS, Failure
 from vfsoverlay._store.exchange import Exchange
 from vfsoverlay._store.kinds import Kind
 
@@ -109,11 +109,17 @@ class Connections:
         connection = self._new_connection(min(CONNECT_TIMEOUT, seconds))
         try:
             connection.connect()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last of a name that DNS cannot have
             connection.close()
-            raise _connect_failure(error, self._url.netloc) from error
+            raise _connect_failure(error, self._where()) from error
         sock: socket.socket = connection.sock
         return sock
+
+    def _where(self) -> str:
+        """The endpoint as messages name it; never the proxy's password."""
+        if self._proxy is None:
+            return self._url.netloc
+        return "{} through the proxy {}:{}".format(self._url.netloc, *_address(self._proxy))
 
     def _new_connection(self, timeout: float) -> http.client.HTTPConnection:
         host, port = _address(self._proxy or self._url)
@@ -132,7 +138,8 @@ def _address(url: SplitResult) -> tuple[str, int]:
 def _parse_proxy(url: str) -> SplitResult:
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme != "http":
-        raise Failure(Kind.REFUSED, f"a proxy is reached over http://, not {parts.scheme}://")
+        told = f"a proxy is reached over http://, not {parts.scheme}://"
+        raise Failure(Kind.REFUSED, told, next_step="change HTTP_PROXY and HTTPS_PROXY")
     return parts
 
 
@@ -152,7 +159,8 @@ def _context(verify: str | bool | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=get_cert_path(True) if verify in (None, True) else str(verify))
     except OSError as error:
-        raise Failure(Kind.TLS, f"the certificate authorities in {verify!r} cannot be read: {error}") from error
+        told = f"the certificate authorities in {verify!r} cannot be read: {error}"
+        raise Failure(Kind.TLS, told, next_step="set AWS_CA_BUNDLE to a file in PEM format") from error
 
 
 def _is_quiet(sock: socket.socket) -> bool:
@@ -166,5 +174,9 @@ def _connect_failure(error: Exception, where: str) -> Failure:
     if isinstance(error, ssl.SSLError):
         return Failure(Kind.TLS, f"no trusted TLS connection to {where}: {error}", connecting=True)
     if isinstance(error, TimeoutError):
-        return Failure(Kind.TIMEOUT, f"no connection to {where} within {CONNECT_TIMEOUT:g} s", connecting=True)
+        told = f"no connection to {where} within {CONNECT_TIMEOUT:g} s"
+        return Failure(Kind.TIMEOUT, told, connecting=True, next_step=MEANINGS[Kind.UNREACHABLE].next_step)
+    if "407" in str(error) and isinstance(error, OSError) and error.errno is None:
+        # All that http.client says of a tunnel that was refused.
+        return Failure(Kind.PROXY, f"cannot connect to {where}: {error}", connecting=True)
     return Failure(Kind.UNREACHABLE, f"cannot connect to {where}: {error}", connecting=True)

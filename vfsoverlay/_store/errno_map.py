@@ -31,7 +31,11 @@ class Meaning(NamedTuple):
     next_step: str
 
 
-_RETRY_LATER = "the store may recover: try again later, or raise the deadline option"
+_RETRY_LATER: Final = "the store may recover: try again later, or raise the deadline option"
+_CHECK_THE_WAY: Final = "check endpoint_url, region, DNS and proxy settings"
+
+#: Letters of what a server said that are told.
+_LONGEST_TOLD: Final = 500
 
 #: What each kind of failure means.
 MEANINGS: Final[dict[Kind, Meaning]] = {
@@ -47,7 +51,11 @@ MEANINGS: Final[dict[Kind, Meaning]] = {
         StaleObject, errno.ESTALE, "failed", False, "refresh() lists again; on_change='reopen' reads the new version"
     ),
     Kind.DENIED: Meaning(
-        AccessDenied, errno.EACCES, "access-denied", False, "allow the action to these credentials, or use others"
+        AccessDenied,
+        errno.EACCES,
+        "access-denied",
+        False,
+        "allow the action to these credentials, use others, or give requester_pays=True where readers pay",
     ),
     Kind.DENIED_UNSIGNED: Meaning(
         AccessDenied,
@@ -98,9 +106,7 @@ MEANINGS: Final[dict[Kind, Meaning]] = {
     ),
     Kind.DAMAGED: Meaning(ObjectDamaged, errno.EIO, "failed", False, "read it again"),
     Kind.NETWORK: Meaning(StoreUnavailable, errno.EIO, "unreachable", True, "check the network, then try again"),
-    Kind.UNREACHABLE: Meaning(
-        StoreUnavailable, errno.EIO, "unreachable", True, "check endpoint_url, region, DNS and proxy settings"
-    ),
+    Kind.UNREACHABLE: Meaning(StoreUnavailable, errno.EIO, "unreachable", True, _CHECK_THE_WAY),
     Kind.TIMEOUT: Meaning(StoreTimeout, errno.ETIMEDOUT, "timeout", True, _RETRY_LATER),
     Kind.TLS: Meaning(
         StoreUnavailable,
@@ -108,6 +114,13 @@ MEANINGS: Final[dict[Kind, Meaning]] = {
         "tls",
         False,
         "check the certificate authority (AWS_CA_BUNDLE) and the URL's scheme",
+    ),
+    Kind.PROXY: Meaning(
+        StoreUnavailable,
+        errno.EIO,
+        "unreachable",
+        False,
+        "the proxy wants a name and a password: write them into its URL, as in HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT",
     ),
     Kind.NO_CREDENTIALS: Meaning(
         AccessDenied, errno.EACCES, "no-credentials", False, "configure AWS credentials, or mount with anon=True"
@@ -130,6 +143,7 @@ class Failure(Exception):  # noqa: N818 - it never leaves the room; the errors t
         retry_after: float | None = None,
         region: str = "",
         connecting: bool = False,
+        next_step: str = "",
     ) -> None:
         super().__init__(detail)
         self.kind = kind
@@ -140,6 +154,7 @@ class Failure(Exception):  # noqa: N818 - it never leaves the room; the errors t
         self.retry_after = retry_after
         self.region = region
         self.connecting = connecting
+        self.next_step = next_step or self.meaning.next_step
 
     @property
     def meaning(self) -> Meaning:
@@ -147,17 +162,23 @@ class Failure(Exception):  # noqa: N818 - it never leaves the room; the errors t
         return MEANINGS[self.kind]
 
 
+def _one_line(text: str) -> str:
+    """What a server said, without line breaks and control characters that would forge lines of a log, and cut short."""
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    return line if len(line) <= _LONGEST_TOLD else f"{line[:_LONGEST_TOLD]}..."
+
+
 def _sentence(failure: Failure, action: str, name: str, attempts: int) -> str:
-    told = f"{action} on {name}: "
+    told = f"{action} on {name if name.isprintable() else repr(name)}: "
     if failure.status:
-        told += f"HTTP {failure.status} {failure.code}".rstrip() + ", "
-    told += failure.detail
+        told += f"HTTP {failure.status} {_one_line(failure.code)}".rstrip() + ", "
+    told += _one_line(failure.detail)
     if failure.request_id:
         told += f", request id {failure.request_id}"
     if attempts > 1:
         told += f", {attempts} attempts"
     hint = f"; the bucket is in region {failure.region}" if failure.region else ""
-    return f"{told}{hint}; {failure.meaning.next_step}"
+    return f"{told}{hint}; {failure.next_step}"
 
 
 def to_error(failure: Failure, action: str, name: str, attempts: int) -> OSError:

@@ -16,6 +16,9 @@ from vfsoverlay._store.kinds import Kind
 READ_TIMEOUT: Final = 20.0
 #: Bytes asked of the socket while a head is expected: a small object comes with its head at once.
 _HEAD_READ: Final = 64 * 1024
+#: Bytes of an answer that is read as a whole. A page of a listing has a thousand keys, of 1,024 bytes at most; each
+#: byte may be written as three, and there may be as much beside the key.
+_LONGEST_READ: Final = 32 * 1024**2
 #: An ETag from a listing with a line break, for instance, must not become a header of its own.
 _UNSENDABLE: Final = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -85,6 +88,8 @@ class Exchange:
         whole, buffer = bytearray(), memoryview(bytearray(_HEAD_READ))
         while size := self.readinto(buffer):
             whole += buffer[:size]
+            if len(whole) > _LONGEST_READ:
+                raise Failure(Kind.MALFORMED, f"the answer is longer than {_LONGEST_READ >> 20} MiB")
         if not self._answer.complete:
             raise Failure(Kind.NETWORK, f"the body broke off after {len(whole)} bytes")
         return bytes(whole)

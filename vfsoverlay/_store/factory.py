@@ -83,7 +83,10 @@ def _fsspec_store(source: Source, option: OptionOf, metrics: Metrics) -> ObjectS
 
     _refuse_version_at(option)
     make, root = opener_of(source, option)
-    return FsspecStore(FileSystem(make, metrics, deadline=option("deadline")), root, f"{source.protocol}://{root}")
+    # The paths of some file systems, such as http, are whole URLs.
+    scheme = f"{source.protocol}://"
+    origin = root if root.startswith(scheme) else scheme + root
+    return FsspecStore(FileSystem(make, metrics, deadline=option("deadline")), root, origin)
 
 
 def _refuse_version_at(option: OptionOf) -> None:

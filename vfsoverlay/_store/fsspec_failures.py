@@ -4,27 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from typing import Any, Final
 
+from vfsoverlay._store.botocore_failures import refusal_of
 from vfsoverlay._store.errno_map import Failure
-from vfsoverlay._store.kinds import Kind, kind_of
-
-#: Exceptions by name: their libraries may not be installed, and need not be loaded to recognise them.
-_KIND_OF_NAME: Final = {
-    "NoCredentialsError": Kind.NO_CREDENTIALS,
-    "PartialCredentialsError": Kind.NO_CREDENTIALS,
-    "EndpointConnectionError": Kind.UNREACHABLE,
-    "ClientConnectorError": Kind.UNREACHABLE,
-    "ConnectTimeoutError": Kind.TIMEOUT,
-    "ReadTimeoutError": Kind.TIMEOUT,
-    "FSTimeoutError": Kind.TIMEOUT,
-    "SSLError": Kind.TLS,
-    "ClientConnectorCertificateError": Kind.TLS,
-    "ClientPayloadError": Kind.NETWORK,
-    "ServerDisconnectedError": Kind.NETWORK,
-    "IncompleteRead": Kind.NETWORK,
-    "HTTPClientError": Kind.NETWORK,
-}
+from vfsoverlay._store.kinds import KIND_OF_EXCEPTION, Kind, kind_of
 
 
 def failure_of(error: Exception) -> Failure:
@@ -34,18 +17,30 @@ def failure_of(error: Exception) -> Failure:
     for link in _chain(error):
         response = getattr(link, "response", None)
         if isinstance(response, dict) and "Error" in response:
-            return _of_s3(response)
-        kind = _KIND_OF_NAME.get(type(link).__name__)
+            return refusal_of(response)
+        kind = KIND_OF_EXCEPTION.get(type(link).__name__)
         if kind is not None:
             return Failure(kind, str(link) or kind.value, connecting=kind is Kind.UNREACHABLE)
+        status = _status_of(link)
+        if status:
+            return Failure(kind_of(status, "", "", has_body=False), str(link), status=status)
     detail = str(error) or type(error).__name__
     if isinstance(error, FileNotFoundError):
         return Failure(Kind.MISSING_KEY, detail)
     if isinstance(error, PermissionError):
-        return Failure(Kind.DENIED, detail)
+        return Failure(Kind.DENIED, detail, next_step="allow it to this user, or to the credentials in storage_options")
     if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
         return Failure(Kind.TIMEOUT, detail)
     return Failure(Kind.NETWORK if _may_pass(error) else Kind.REFUSED, f"{type(error).__name__}: {detail}")
+
+
+def _status_of(error: BaseException) -> int:
+    """The HTTP status that libraries keep under different names: aiohttp, Azure, Google; 0 for none."""
+    for name in ("status", "status_code", "code"):
+        value = getattr(error, name, None)
+        if type(value) is int and 400 <= value < 600:
+            return value
+    return 0
 
 
 def _may_pass(error: Exception) -> bool:
@@ -60,21 +55,3 @@ def _chain(error: BaseException) -> list[BaseException]:
         links.append(link)
         link = link.__cause__ or link.__context__
     return links
-
-
-def _of_s3(response: dict[str, Any]) -> Failure:
-    told = response["Error"]
-    about = response.get("ResponseMetadata", {})
-    status = int(about.get("HTTPStatusCode", 0))
-    code, message = str(told.get("Code", "")), str(told.get("Message", ""))
-    # botocore puts the status where S3 gave no code.
-    code = "" if code.isdecimal() else code
-    headers = about.get("HTTPHeaders", {})
-    return Failure(
-        kind_of(status, code, message, has_body=bool(code)),
-        message or "no reason given",
-        status=status,
-        code=code,
-        request_id=str(about.get("RequestId", "")),
-        region=str(headers.get("x-amz-bucket-region", "")),
-    )

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
+from vfsoverlay._store.credentials import CredentialChain
 from vfsoverlay._store.fsspec_loop import private_loop
-from vfsoverlay._store.s3_session import S3Session
 from vfsoverlay._store.s3_settings import Keys, S3Settings
 from vfsoverlay._store.uri import S3_PROTOCOLS, Source
 
@@ -22,7 +22,7 @@ def opener_of(source: Source, option: Callable[[str], Any]) -> tuple[Opener, str
     """
     cls = _class_of(source)
     if source.protocol in S3_PROTOCOLS:
-        arguments = _s3fs_arguments(source, option)
+        arguments = _s3fs_arguments(option)
     else:
         arguments = {**cls._get_kwargs_from_urls(source.url), **option("storage_options")}
     # Our listing is the cache; a second one below it could only be stale.
@@ -53,7 +53,7 @@ def _class_of(source: Source) -> Any:
         raise ValueError(msg) from error
 
 
-def _s3fs_arguments(source: Source, option: Callable[[str], Any]) -> dict[str, Any]:
+def _s3fs_arguments(option: Callable[[str], Any]) -> dict[str, Any]:
     arguments = dict(option("storage_options"))
     client = dict(arguments.pop("client_kwargs", {}))
     for name in ("profile", "endpoint_url"):
@@ -67,12 +67,12 @@ def _s3fs_arguments(source: Source, option: Callable[[str], Any]) -> dict[str, A
         arguments["anon"] = option("anon")
     elif "anon" not in arguments:
         # s3fs does not fall back by itself: it would fail, after asking a metadata service that may not be there.
-        arguments["anon"] = not _has_credentials(source, arguments)
+        arguments["anon"] = not _has_credentials(arguments)
     return {**arguments, "client_kwargs": client}
 
 
-def _has_credentials(source: Source, arguments: dict[str, Any]) -> bool:
+def _has_credentials(arguments: dict[str, Any]) -> bool:
     key, secret = arguments.get("key"), arguments.get("secret")
     keys = Keys(key, secret, "") if key and secret else None
     settings = S3Settings(profile=arguments.get("profile"), keys=keys)
-    return S3Session(source.bucket, settings).keys() is not None
+    return CredentialChain(settings).keys() is not None

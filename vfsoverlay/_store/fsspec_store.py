@@ -112,7 +112,8 @@ class FsspecStore:
         for entry in entries:
             key = self._key(entry["name"])
             if key == folder:
-                if entry["type"] != "directory":
+                # Over HTTP a directory is told as a file, beside what is in it.
+                if entry["type"] != "directory" and len(entries) == 1:
                     return self._below_file(folder)
             elif entry["type"] == "directory":
                 directories.add(f"{key}/")
@@ -128,14 +129,14 @@ class FsspecStore:
             return ([_marker(f"{folder}/")] if folder else []), []
         if folder:
             return [], []
-        raise Failure(Kind.MISSING_BUCKET, "there is no such directory")
+        raise Failure(Kind.MISSING_BUCKET, "there is no such directory", next_step="check the spelling")
 
     @staticmethod
     def _below_file(folder: str) -> _Found:
         """Nothing is below a file; but the source must be a directory."""
         if folder:
             return [], []
-        raise Failure(Kind.REFUSED, "it is a file, not a directory")
+        raise Failure(Kind.REFUSED, "it is a file, not a directory", next_step="mount the directory it lies in")
 
     def _key(self, name: str) -> str:
         if name.rstrip("/") == self._root:
@@ -156,6 +157,9 @@ class _PinnedRead:
         now = row_of(self._info.key, fs.info(self._path))
         if now[1:4] != (self._info.size, self._info.mtime_ns, self._info.etag):
             raise Failure(Kind.CHANGED, "it is no longer the version that was listed")
+        if len(data) == self._info.size > self._stop - self._start:
+            # A web server that knows no ranges sends all of the file.
+            data = data[self._start : self._stop]
         if len(data) != self._stop - self._start:
             raise Failure(Kind.NETWORK, f"{len(data)} bytes came of {self._stop - self._start}")
         return data

@@ -34,6 +34,8 @@ class Kind(Enum):
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
     TLS = "tls"
+    PROXY = "proxy"
+    """A proxy wants to know who asks."""
     REFUSED = "refused"
 
 
@@ -93,7 +95,7 @@ _KIND_OF_STATUS: Final[dict[int, Kind]] = {
     401: Kind.DENIED,
     403: Kind.DENIED,
     404: Kind.MISSING_KEY,
-    407: Kind.TLS,
+    407: Kind.PROXY,
     408: Kind.TIMEOUT,
     412: Kind.CHANGED,
     416: Kind.CHANGED,
@@ -103,6 +105,29 @@ _KIND_OF_STATUS: Final[dict[int, Kind]] = {
     503: Kind.THROTTLED,
     504: Kind.SERVER,
     509: Kind.THROTTLED,
+}
+
+#: Exceptions of botocore, aiohttp and fsspec by name: their libraries may not be installed, and need not be loaded to
+#: be recognised.
+KIND_OF_EXCEPTION: Final[dict[str, Kind]] = {
+    "NoCredentialsError": Kind.NO_CREDENTIALS,
+    "PartialCredentialsError": Kind.NO_CREDENTIALS,
+    "UnauthorizedSSOTokenError": Kind.EXPIRED,
+    "SSOTokenLoadError": Kind.EXPIRED,
+    "TokenRetrievalError": Kind.EXPIRED,
+    "EndpointConnectionError": Kind.UNREACHABLE,
+    "ProxyConnectionError": Kind.UNREACHABLE,
+    "ClientConnectorError": Kind.UNREACHABLE,
+    "ConnectTimeoutError": Kind.TIMEOUT,
+    "ReadTimeoutError": Kind.TIMEOUT,
+    "FSTimeoutError": Kind.TIMEOUT,
+    "SSLError": Kind.TLS,
+    "ClientConnectorCertificateError": Kind.TLS,
+    "ClientPayloadError": Kind.NETWORK,
+    "ServerDisconnectedError": Kind.NETWORK,
+    "ConnectionClosedError": Kind.NETWORK,
+    "IncompleteRead": Kind.NETWORK,
+    "HTTPClientError": Kind.NETWORK,
 }
 
 _SPEAKS_OF_RATES: Final = ("reduce your", "request rate", "rate limit", "too many requests")

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 LOG: Final = logging.getLogger("vfsoverlay")
 
-#: Attempts of one operation that may be followed by another at once: then it is going round in circles.
-_CURES: Final = 5
 #: Refusals that an unsigned request for public data would not meet.
 _CURED_BY_ANONYMITY: Final = (Kind.DENIED, Kind.EXPIRED, Kind.INVALID_CREDENTIALS, Kind.CLOCK_SKEW)
 
@@ -79,8 +77,9 @@ class S3Client:
         """The answer (200 or 206) to *request*; raises ``Failure`` when no further attempt makes sense."""
         while True:
             attempts.count += 1
-            endpoint, keys = self.session.endpoint(), self._keys(request)
+            endpoint = keys = None
             try:
+                endpoint, keys = self.session.endpoint(), self._keys(request)
                 return self._send(request, attempts, endpoint, keys)
             except Failure as failure:
                 if not self._cured(failure, request, attempts, endpoint, keys):
@@ -89,7 +88,7 @@ class S3Client:
     def _keys(self, request: Request) -> Keys | None:
         if request.action in self._unsigned:
             return None
-        keys = self.session.keys()
+        keys = self.session.credentials.keys()
         if keys is None and self.session.settings.anon is False:
             raise Failure(Kind.NO_CREDENTIALS, "anon=False was given and no AWS credentials were found")
         return keys
@@ -132,16 +131,22 @@ class S3Client:
     # ---------------------------------------------------------------------------------------- cures
 
     def _cured(
-        self, failure: Failure, request: Request, attempts: Attempts, endpoint: Endpoint, keys: Keys | None
+        self, failure: Failure, request: Request, attempts: Attempts, endpoint: Endpoint | None, keys: Keys | None
     ) -> bool:
         """Whether the cause is gone (other threads may have seen to that), so that the request may go again at once."""
-        if attempts.count > _CURES:
+        if endpoint is None:
             return False
+        # What comes back after its cure would come back after each.
+        is_new = failure.kind not in attempts.cured
+        attempts.cured.add(failure.kind)
         if failure.kind is Kind.WRONG_REGION:
-            return self.session.follow(failure.region, endpoint)
-        if failure.kind is Kind.EXPIRED and self.session.look_again(keys):
+            return is_new and self.session.follow(failure.region, endpoint)
+        if keys is None:
+            never_signed = request.action not in self._unsigned
+            return failure.kind is Kind.DENIED_UNSIGNED and never_signed and self.session.credentials.appeared()
+        if failure.kind is Kind.EXPIRED and is_new and self.session.renew(keys, endpoint):
             return True
-        return keys is not None and failure.kind in _CURED_BY_ANONYMITY and self._is_public(request, failure)
+        return failure.kind in _CURED_BY_ANONYMITY and self._is_public(request, failure)
 
     def _is_public(self, request: Request, refusal: Failure) -> bool:
         """Whether *request*, refused when it was signed, is answered unsigned; then its action stays unsigned."""
@@ -194,6 +199,8 @@ def _failure_of(answer: Exchange, body: bytes, request: Request, *, signed: bool
         kind = Kind.MISSING_BUCKET
     if kind is Kind.DENIED and not signed:
         kind = Kind.DENIED_UNSIGNED
+    # S3 refuses another customer's key in the words of any refusal.
+    is_of_key = kind is Kind.DENIED and any("customer-key" in name for name in request.headers)
     return Failure(
         kind,
         message or "no reason given",
@@ -202,6 +209,7 @@ def _failure_of(answer: Exchange, body: bytes, request: Request, *, signed: bool
         request_id=get("x-amz-request-id") or fields.get("RequestId", ""),
         retry_after=retry_after(get("retry-after")),
         region=(get("x-amz-bucket-region") or fields.get("Region", "")) if kind is Kind.WRONG_REGION else "",
+        next_step="allow the action, and check that sse_customer_key is the key of this object" if is_of_key else "",
     )
 
 

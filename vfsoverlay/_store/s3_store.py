@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 from vfsoverlay._metrics import Metrics, Purpose
 from vfsoverlay._model import ObjectInfo
@@ -17,12 +17,15 @@ from vfsoverlay._store.list_strict import parse_error, parse_versions
 from vfsoverlay._store.protocol import ObjectRow, Page, Sink
 from vfsoverlay._store.range_read import GET_OBJECT, Buffers, RangeRead
 from vfsoverlay._store.s3_client import Request, S3Client
-from vfsoverlay._store.s3_session import DIRECTORY_BUCKETS, S3Session
+from vfsoverlay._store.s3_session import S3Session
 from vfsoverlay._store.s3_settings import S3Settings
 from vfsoverlay._store.versions import pages_at
 
 _LIST: Final = "s3:ListBucket"
 _LIST_VERSIONS: Final = "s3:ListBucketVersions"
+#: Pages without a key after which a listing that still goes on is given up; S3 sends some where objects were deleted.
+_EMPTY_PAGES: Final = 1000
+_NOT_WHERE: Final = "the listing says that it goes on, but not where"
 _Answer = TypeVar("_Answer", ListAnswer, VersionsAnswer)
 
 
@@ -58,7 +61,6 @@ class S3Store:
         self._session = session or S3Session(bucket, settings)
         self._client = S3Client(self._session, metrics, deadline=deadline, clock=clock)
         self._at = None if version_at is None else parse_date(version_at)
-        self._is_directory_bucket = bucket.endswith(DIRECTORY_BUCKETS)
         self._buffers = Buffers()
         with self._client.telling(_LIST, f"s3://{bucket}/", self._client.attempts(listing=True)):
             self._origin = _origin(self._session)
@@ -71,7 +73,7 @@ class S3Store:
     @property
     def is_ordered(self) -> bool:
         """False for directory buckets (S3 API reference, "ListObjectsV2")."""
-        return not self._is_directory_bucket
+        return not self._session.is_directory_bucket
 
     def check_access(self, prefix: str) -> None:
         """Prove that *prefix* can be listed; no request if a listing has worked before.
@@ -134,14 +136,18 @@ class S3Store:
 
     def _pages_now(self, prefix: str, query: list[tuple[str, str]], start_after: str) -> Iterator[Page]:
         query = [("list-type", "2"), *query]
-        skip_to = start_after if self._is_directory_bucket else ""
-        where = [("start-after", start_after)] if start_after and not skip_to else []
+        where = [("start-after", start_after)] if start_after and not self._session.is_directory_bucket else []
+        empty = 0
         while True:
             answer = self._page(_LIST, prefix, [*query, *where], parse_list)
-            rows = [row for row in answer.rows if row[0] > skip_to] if skip_to else answer.rows
+            empty = 0 if answer.rows or answer.prefixes else empty + 1
+            # A server that knows only the first version of the listing begins at the beginning.
+            rows = [row for row in answer.rows if row[0] > start_after] if start_after else answer.rows
             yield Page(rows, answer.prefixes)
             if not answer.truncated:
                 return
+            if empty == _EMPTY_PAGES:
+                self._refuse(prefix, f"the listing goes on after {empty} pages without a key")
             where = self._next(answer, where, prefix)
 
     def _next(self, answer: ListAnswer, where: list[tuple[str, str]], prefix: str) -> list[tuple[str, str]]:
@@ -153,13 +159,22 @@ class S3Store:
             # A server that knows only the first version of the listing gives no token and wants a marker.
             following = [("start-after", last), ("marker", last)]
         if following == where or following[0][1] == "":
-            attempts = self._client.attempts(listing=True)
-            with self._client.telling(_LIST, f"s3://{self._bucket}/{prefix}", attempts):
-                raise Failure(Kind.MALFORMED, "the listing says that it goes on, but not where")
+            self._refuse(prefix, _NOT_WHERE)
         return following
 
+    def _refuse(self, prefix: str, told: str) -> NoReturn:
+        """Raise that the listing of *prefix* has no end."""
+        with self._client.telling(_LIST, f"s3://{self._bucket}/{prefix}", self._client.attempts(listing=True)):
+            raise Failure(Kind.MALFORMED, told)
+
     def _pages_at(self, prefix: str, query: list[tuple[str, str]], start_after: str, at: int) -> Iterator[Page]:
+        before: list[tuple[str, str]] | None = None
+
         def page(markers: list[tuple[str, str]]) -> VersionsAnswer:
+            nonlocal before
+            if markers == before:
+                self._refuse(prefix, _NOT_WHERE)
+            before = markers
             asked = [("versions", ""), *query, *markers]
             return self._page(_LIST_VERSIONS, prefix, asked, parse_versions)
 
@@ -173,7 +188,7 @@ class S3Store:
         parse: Callable[[bytes], _Answer],
     ) -> _Answer:
         # A restored object says so only when asked; servers without archives ignore the header.
-        headers = {} if self._is_directory_bucket else {"x-amz-optional-object-attributes": "RestoreStatus"}
+        headers = {} if self._session.is_directory_bucket else {"x-amz-optional-object-attributes": "RestoreStatus"}
         request = Request(action, "list", "", query, headers)
         attempts = self._client.attempts(listing=True)
         with self._client.telling(action, f"s3://{self._bucket}/{prefix}", attempts):

@@ -86,15 +86,15 @@ def _cache(given: str | None) -> str:
 
 def _credentials(options: dict[str, Any]) -> str:
     from vfsoverlay._spec import Mount
+    from vfsoverlay._store.credentials import CredentialChain
     from vfsoverlay._store.errno_map import Failure
-    from vfsoverlay._store.s3_session import S3Session
     from vfsoverlay._store.s3_settings import settings_from
 
     settings = settings_from(Mount("s3://any/", **options).option)
     if settings.anon:
         return "not looked for; requests are unsigned, as asked"
     try:
-        found = S3Session("any", settings).found_by()
+        found = CredentialChain(settings).found_by()
     except Failure as error:
         raise OSError(error.detail) from error
     if not found:

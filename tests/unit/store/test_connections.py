@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import socket
 import socketserver
 import ssl
 import threading
@@ -107,7 +108,6 @@ class _Forward(socketserver.StreamRequestHandler):
     server: Proxy  # type: ignore[mutable-override]  # as socketserver documents it
 
     def handle(self) -> None:
-        import socket
 
         first = self.rfile.readline()
         self.server.lines.append(first.decode().strip())
@@ -185,6 +185,36 @@ def test_tunnel_through_a_proxy(
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     assert len(opened("s3://data/", **tls_server.mount_options()).rows()) == 1
     assert len(proxy.lines) == seen
+
+
+@pytest.mark.parametrize("proxy", ["http://user:s3cret@127.0.0.1:1", "http://user:s3cret@a..b:80"])
+def test_proxy_that_is_not_there(proxy: str) -> None:
+    """A proxy that cannot be reached, or can have no such name, is told beside the endpoint, without its password."""
+    with pytest.raises(Failure, match=r"to store\.example through the proxy (127\.0\.0\.1:1|a\.\.b:80)") as caught:
+        Connections("http://store.example", proxies={"http": proxy}).get("/", {}, lambda: 5.0)
+    assert caught.value.kind is Kind.UNREACHABLE
+    assert "s3cret" not in caught.value.detail
+
+
+def test_proxy_that_asks_who(certificate: Path) -> None:
+    """A tunnel that is refused because nobody said who asks is told as that, and is not tried again."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def refuse() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        proxy = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        connections = Connections("https://store.example", verify=str(certificate), proxies={"https": proxy})
+        with pytest.raises(Failure, match=r"through the proxy .* 407") as caught:
+            connections.get("/", {}, lambda: 5.0)
+        thread.join()
+    assert not caught.value.meaning.retried
+    assert "http://NAME:PASSWORD@HOST:PORT" in caught.value.next_step
 
 
 def test_proxy_of_a_kind_we_cannot_use() -> None:

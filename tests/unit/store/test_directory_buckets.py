@@ -10,9 +10,12 @@ import pytest
 from botocore.auth import AUTH_TYPE_MAPS
 
 from vfsoverlay import errors
+from vfsoverlay._metrics import Metrics
+from vfsoverlay._store.attempts import Clock
 from vfsoverlay._store.errno_map import Failure
 from vfsoverlay._store.s3_session import S3Session
 from vfsoverlay._store.s3_settings import Keys, S3Settings
+from vfsoverlay._store.s3_store import S3Store
 from vfsoverlay.testing import Fault, S3Server
 
 BUCKET = "data--use1-az4--x-s3"
@@ -126,6 +129,38 @@ def test_session_is_made_anew_before_it_expires(server: S3Server, one: Any) -> N
     assert sum("session" in record.query for record in server.requests.records) == 2
 
 
+@has_sessions
+def test_session_that_is_refused_as_expired(server: S3Server, one: Any) -> None:
+    """A session that the server holds for expired, as where a clock is behind, is made anew, once."""
+    first, second, *_ = one.rows()
+    # The minutes of a session pass on the server only.
+    server.clock_offset = 400
+    assert one.read(first) == first.key.encode()
+    assert one.read(second) == second.key.encode()
+    assert sum("session" in record.query for record in server.requests.records) == 2
+
+
+@has_sessions
+def test_sessions_that_are_always_refused_as_expired(server: S3Server, one: Any) -> None:
+    """Where a new session is refused as the old one was, a read ends after it, and is told."""
+    info = one.rows()[0]
+    server.faults.add(Fault.expired_token(purpose="get", times=None))
+    with pytest.raises(errors.AccessDenied, match=f"s3://{BUCKET}/.*ExpiredToken"):
+        one.read(info)
+    assert sum("session" in record.query for record in server.requests.records) == 2
+    assert server.requests.count("get") == 2
+
+
+@has_sessions
+def test_endpoint_of_sessions_that_is_not_there() -> None:
+    """A directory bucket whose endpoint cannot be reached is told as unreachable, as any other bucket is."""
+    settings = S3Settings(keys=Keys("AKID", "s3cret", ""), region="us-east-1", endpoint_url="http://127.0.0.1:1")
+    store = S3Store(BUCKET, settings, Metrics(), clock=Clock(lambda: 0.0, lambda _: None, lambda: 0.0))
+    with pytest.raises(errors.CannotAccessSource, match=r"127\.0\.0\.1:1") as caught:
+        store.check_access("")
+    assert caught.value.reason == "unreachable"
+
+
 @pytest.mark.parametrize(
     ("bucket", "needed", "told"),
     [(MULTI_REGION, "s3v4a", "pip install awscrt"), (BUCKET, "v4-s3express", "botocore 1.33")],
@@ -136,8 +171,9 @@ def test_signature_that_botocore_cannot_make(
     """Where botocore lacks the signature that a bucket needs, the error says what to install; none is sent."""
     monkeypatch.delitem(AUTH_TYPE_MAPS, needed, raising=False)
     session = S3Session(bucket, S3Settings(keys=Keys("AKID", "s3cret", ""), region="us-east-1"))
-    with pytest.raises(Failure, match=told):
+    with pytest.raises(Failure) as caught:
         session.endpoint()
+    assert told in f"{caught.value.detail}; {caught.value.next_step}"
 
 
 @has_sigv4a

@@ -160,6 +160,35 @@ def flaky(error: Exception, times: int) -> FsspecStore:
     return FsspecStore(FileSystem(lambda: Flaky(error, times), Metrics(), deadline=10, clock=clock), "/r", "x:///r")
 
 
+@pytest.mark.parametrize("mark", ["ETag", "generation", "ino", ""])
+@pytest.mark.parametrize("change", ["mark", "size", "time", "nothing"])
+def test_version_of_a_file_system(mark: str, change: str) -> None:
+    """A version of a file on another file system is its ETag, generation or inode, else its size and time.
+
+    Bytes that are replaced by as many, at the same time, are the one thing that then goes unnoticed.
+    """
+    entry: dict[str, Any] = {"name": "/r/k", "size": 5, "type": "file", "mtime": 1.0, **({mark: 7} if mark else {})}
+
+    class Plain:
+        def find(self, *_: Any, **__: Any) -> dict[str, Any]:
+            return {"/r/k": dict(entry)}
+
+        def cat_file(self, path: str, start: int, end: int) -> bytes:
+            return b"12345"[start:end]
+
+        def info(self, path: str) -> dict[str, Any]:
+            return entry
+
+    store = FsspecStore(FileSystem(Plain, Metrics(), deadline=10), "/r", "x:///r")
+    info = next(ObjectInfo(*row) for page in store.list_pages("") for row in page.rows)
+    entry.update({"mark": {mark: 8} if mark else {}, "size": {"size": 6}, "time": {"mtime": 2.0}}.get(change, {}))
+    if change == "nothing" or (change == "mark" and not mark):
+        store.read_range(info, 0, 5, bytes)
+    else:
+        with pytest.raises(errors.StaleObject):
+            store.read_range(info, 0, 5, bytes)
+
+
 INFO = ObjectInfo("k", 5, 0, "e")
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from vfsoverlay import errors
-from vfsoverlay._store.s3_session import S3Session
+from vfsoverlay._store.credentials import CredentialChain
 from vfsoverlay._store.s3_settings import S3Settings
 
 GIVEN = ("ROLEKEY", "s3cret", "tok")
@@ -117,7 +117,7 @@ def test_keys_of_an_assumed_role(issuer: Issuer, config: Path, how: str, action:
     """A profile's role is assumed, in the region of the mount, once for all requests."""
     (tmp_path / "token").write_text("web-identity")
     config.write_text(ROLE.format(how=how.format(token=tmp_path / "token")))
-    one = S3Session("data", S3Settings(profile="analyst", region="eu-west-1"))
+    one = CredentialChain(S3Settings(profile="analyst", region="eu-west-1"))
     assert one.keys() == GIVEN == one.keys()
     assert issuer.asked == [action]
 
@@ -132,6 +132,17 @@ def test_role_that_may_not_be_assumed(issuer: Issuer, config: Path, opened: Any)
     assert "base-s3cret" not in str(caught.value)
 
 
+def test_role_whose_service_cannot_be_reached(config: Path, opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where STS cannot be reached, its address is told, and what to mend; nothing goes on unsigned."""
+    config.write_text(ROLE.format(how="source_profile=base"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_STS_REGIONAL_ENDPOINTS", "regional")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(errors.CannotAccessSource, match=r"s3://data/.*http://127\.0\.0\.1:1/?.*mend what") as caught:
+        opened("s3://data/", profile="analyst", endpoint_url="http://127.0.0.1:1", region="us-east-1").rows()
+    assert caught.value.reason == "no-credentials"
+
+
 SIGNED_ON = """
 [profile sso]
 sso_start_url=https://portal.example/start
@@ -142,12 +153,12 @@ sso_role_name=analyst
 
 SCRIPT = """
 import sys, vfsoverlay
-from vfsoverlay._store.s3_session import S3Session
+from vfsoverlay._store.credentials import CredentialChain
 from vfsoverlay._store.s3_settings import S3Settings
 try:
     if sys.argv[1] == "mount":
         vfsoverlay.mount("s3://data/", "/content/data", profile="sso", endpoint_url="http://127.0.0.1:1")
-    print(*S3Session("data", S3Settings(profile="sso")).keys())
+    print(*CredentialChain(S3Settings(profile="sso")).keys())
 except vfsoverlay.errors.CannotAccessSource as error:
     print(error.reason, error)
 """
@@ -190,7 +201,7 @@ def test_keys_that_expire_are_renewed_before(config: Path, tmp_path: Path) -> No
         '                  "Expiration": dates[min(n, 1)]}))\n'
     )
     config.write_text(f"[default]\ncredential_process={sys.executable} {program}\n")
-    one = S3Session("data", S3Settings())
+    one = CredentialChain(S3Settings())
     given = [one.keys() for _ in range(4)]
     assert given[-1] == ("K1", "s", "t")
     assert (tmp_path / "count").read_text() == "2"

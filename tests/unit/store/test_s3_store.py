@@ -8,14 +8,20 @@ import gzip
 import hashlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
 
 from vfsoverlay import errors
+from vfsoverlay._metrics import Metrics
 from vfsoverlay._model import ObjectInfo
+from vfsoverlay._store.credentials import CredentialChain
+from vfsoverlay._store.s3_session import S3Session
+from vfsoverlay._store.s3_settings import S3Settings
+from vfsoverlay._store.s3_store import S3Store
 from vfsoverlay.testing import Credentials, Fault, S3Server
 
 ODD_KEYS = ["p/a", "p/a/b", "p/ +%&é\n", "p/x//y", "p/d/", "p/~'()*!@:;=,?#[]", "p/../z", "p/\U0001f600", "p/\x01"]
@@ -52,6 +58,60 @@ def test_pages_cover_all_keys_once(server: S3Server, opened: Opener, page_size: 
     one = opened("s3://data/p/", **server.mount_options())
     found = [row.key for row in one.rows(page_size=page_size, start_after=start_after)]
     assert found == [key for key in keys if key > start_after]
+
+
+class OldServer(ThreadingHTTPServer):
+    """Stands before a server, and knows the first version of the listing only: what came later it ignores."""
+
+    daemon_threads = True
+
+    def __init__(self, behind: S3Server) -> None:
+        super().__init__(("127.0.0.1", 0), _Forgetful)
+        self.behind = behind
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class _Forgetful(BaseHTTPRequestHandler):
+    server: OldServer  # type: ignore[mutable-override]  # as socketserver documents it
+
+    def do_GET(self) -> None:
+        path, _, query = self.path.partition("?")
+        later = ("list-type", "start-after", "continuation-token")
+        kept = "&".join(part for part in query.split("&") if part.partition("=")[0] not in later)
+        with urlopen(f"{self.server.behind.url}{path}?{kept}") as answer:
+            body = answer.read()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: Any) -> None:
+        """Nothing to say."""
+
+
+@pytest.fixture
+def old_server(server: S3Server) -> Iterator[OldServer]:
+    with OldServer(server) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("start_after", ["", "p/b", "p/k05"])
+@pytest.mark.parametrize("page_size", [1, 3, 1000])
+def test_server_that_knows_the_first_listing_only(
+    server: S3Server, old_server: OldServer, opened: Opener, page_size: int, start_after: str
+) -> None:
+    """Without tokens and start-after, which came with the second version of the listing, each key is listed once."""
+    server.create_bucket("data", public=True)
+    keys = ["p/a", "p/é &", *(f"p/k{number:02}" for number in range(10))]
+    for key in keys:
+        server.put("data", key, b"x")
+    one = opened("s3://data/p/", endpoint_url=old_server.url, region=server.region, anon=True)
+    found = [row.key for row in one.rows(page_size=page_size, start_after=start_after)]
+    assert found == sorted(key for key in keys if key > start_after)
 
 
 def test_listing_of_one_level(server: S3Server, opened: Opener) -> None:
@@ -188,10 +248,12 @@ def test_server_that_ignores_range(server: S3Server, opened: Opener) -> None:
     assert one.read(info, 300_001, 600_002) == content[300_001:600_002]
 
 
-@pytest.mark.parametrize("name", ["crc32", "sha1", "sha256"])
-@pytest.mark.parametrize("size", [5, 1_000_000])
+@pytest.mark.parametrize("name", ["crc32", "crc32c", "crc64nvme", "sha1", "sha256"])
+@pytest.mark.parametrize("size", [5, 300_000])
 def test_checksum_of_a_whole_object_is_verified(server: S3Server, opened: Opener, name: str, size: int) -> None:
     """A flipped bit in a whole object with a checksum never goes unnoticed: it is fetched again, or EIO."""
+    if name in ("crc32c", "crc64nvme"):
+        pytest.importorskip("awscrt.checksums", reason="pip install vfsoverlay[crt]")
     server.create_bucket("data", public=True)
     content = os.urandom(size)
     server.put("data", "o", content, checksum=name)
@@ -206,6 +268,17 @@ def test_checksum_of_a_whole_object_is_verified(server: S3Server, opened: Opener
     with pytest.raises(errors.ObjectDamaged, match=name):
         one.store.read_range(info, 0, size, lambda piece: taken.append(bytes(piece)))
     assert len(b"".join(taken)) < size
+
+
+def test_object_of_several_parts(server: S3Server, opened: Opener) -> None:
+    """An object that was uploaded in parts has an ETag and a checksum made of theirs, and is read by one pinned GET."""
+    server.create_bucket("data", public=True)
+    composite = {"x-amz-checksum-crc32": "AAAAAA==-2", "x-amz-checksum-type": "COMPOSITE"}
+    server.put("data", "o", b"12345", etag=f"{'0' * 32}-2", headers=composite)
+    one = opened("s3://data/", **server.mount_options())
+    assert one.read(one.info("o")) == b"12345"
+    (get,) = server.requests.select("get")
+    assert get.if_match == f'"{"0" * 32}-2"'
 
 
 def test_archived_object(server: S3Server, opened: Opener) -> None:
@@ -400,6 +473,25 @@ def test_temporary_credentials_are_renewed_when_refused_as_expired(
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
     assert one.read(info) == b"12345"
+
+
+def test_credentials_that_come_after_the_first_refusal(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is refused unsigned looks for credentials again: they may have been late, and the next request has them."""
+    server.create_bucket("data")
+    server.put("data", "o", b"12345")
+    now = [0.0]
+    settings = S3Settings(endpoint_url=server.url, region=server.region)
+    chain = CredentialChain(settings, reachable=lambda _: False, now=lambda: now[0])
+    store = S3Store("data", settings, Metrics(), session=S3Session("data", settings, credentials=chain))
+    with pytest.raises(errors.CannotAccessSource) as caught:
+        store.check_access("")
+    assert caught.value.reason == "no-credentials"
+    for name, value in server.environment().items():
+        monkeypatch.setenv(name, value)
+    now[0] = 60.0
+    store.check_access("")
+    assert [record.authorization for record in server.requests.records][-2:] == ["none", "header"]
+    store.close()
 
 
 def test_signed_refusal_of_public_data_falls_back_once(
