@@ -15,20 +15,22 @@ SIGNED_BY_SIGNER: Final = "s3v4"
 class GetRequest:
     """A GET as botocore's signers see one; ``AWSRequest`` takes a third of the time of a signature to be made."""
 
-    __slots__ = ("body", "context", "data", "headers", "method", "params", "url")
+    __slots__ = ("body", "context", "data", "headers", "method", "params", "to_sign", "url")
 
     def __init__(self, url: str, headers: dict[str, str], context: dict[str, Any]) -> None:
         self.method = "GET"
         self.url = url
         self.headers = headers
         """The Host included; the signer adds its own."""
+        self.to_sign: _SignedHeaders | None = None
+        """The headers in canonical order, once they are complete."""
         self.context = context
         self.params: dict[str, str] = {}
         self.data = self.body = b""
 
 
 class _SignedHeaders(dict[str, str]):
-    """Headers by lower-case name, as the canonical form asks for them."""
+    """Headers by lower-case name and in its order, as the canonical form asks for them."""
 
     def get_all(self, name: str) -> tuple[str, ...]:
         """All values of *name*, of which a dict has one."""
@@ -61,9 +63,29 @@ class Signer(S3SigV4Auth):  # type: ignore[misc]  # botocore has no types
         text = self.string_to_sign(request, self.canonical_request(request))
         self._inject_signature_to_request(request, self.signature(text, request))
 
+    def canonical_request(self, request: GetRequest) -> str:
+        """See ``SigV4Auth``, which takes the URL of each request apart."""
+        url, headers = request.url, self.headers_to_sign(request)
+        if "?" in url:
+            text: str = super().canonical_request(request)
+            return text
+        # The path begins behind the host: the first slash behind those of "https://".
+        lines = ["GET", url[url.index("/", 8) :], "", self.canonical_headers(headers), "", self.signed_headers(headers)]
+        return "\n".join([*lines, request.headers["X-Amz-Content-SHA256"]])
+
     def headers_to_sign(self, request: GetRequest) -> _SignedHeaders:
+        """See ``SigV4Auth``, which asks twice, when all are there."""
+        if request.to_sign is None:
+            request.to_sign = _SignedHeaders(sorted((name.lower(), value) for name, value in request.headers.items()))
+        return request.to_sign
+
+    def canonical_headers(self, headers_to_sign: _SignedHeaders) -> str:
         """See ``SigV4Auth``."""
-        return _SignedHeaders((name.lower(), value) for name, value in request.headers.items())
+        return "\n".join([f"{name}:{' '.join(value.split())}" for name, value in headers_to_sign.items()])
+
+    def signed_headers(self, headers_to_sign: _SignedHeaders) -> str:
+        """See ``SigV4Auth``."""
+        return ";".join(headers_to_sign)
 
     def signature(self, string_to_sign: str, request: GetRequest) -> str:
         """See ``SigV4Auth``."""
