@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vfsoverlay._metrics import Metrics, Purpose
-    from vfsoverlay._store.s3_session import Endpoint, S3Session
+    from vfsoverlay._store.addressing import Endpoint
+    from vfsoverlay._store.s3_session import S3Session
     from vfsoverlay._store.s3_settings import Keys
 
 LOG: Final = logging.getLogger("vfsoverlay")

@@ -1,4 +1,4 @@
-"""botocore's view of one bucket: its endpoint, its region, and signatures by the credentials of the moment."""
+"""One bucket as botocore sees it: its endpoint, its region, and signatures by the credentials of the moment."""
 
 from __future__ import annotations
 

@@ -181,7 +181,12 @@ def test_version_of_a_file_system(mark: str, change: str) -> None:
 
     store = FsspecStore(FileSystem(Plain, Metrics(), deadline=10), "/r", "x:///r")
     info = next(ObjectInfo(*row) for page in store.list_pages("") for row in page.rows)
-    entry.update({"mark": {mark: 8} if mark else {}, "size": {"size": 6}, "time": {"mtime": 2.0}}.get(change, {}))
+    changes: dict[str, dict[str, Any]] = {
+        "mark": {mark: 8} if mark else {},
+        "size": {"size": 6},
+        "time": {"mtime": 2.0},
+    }
+    entry.update(changes.get(change, {}))
     if change == "nothing" or (change == "mark" and not mark):
         store.read_range(info, 0, 5, bytes)
     else:
