@@ -28,6 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
         # Not how large the tests are, and which dispatchers they judge.
         if not name.startswith("VFSOVERLAY_TEST_") and name != "VFSOVERLAY_PURE":
             del os.environ[name]
+    # Spawned children import the functions of tests by name; last, since the package may be an installed one.
+    sys.path.append(str(Path(__file__).parent.parent))
     # Not the files of the person who runs the tests; a test that needs credentials sets them.
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
     # A shell starts what runs in the background deaf to Ctrl-C, and children would inherit that.
