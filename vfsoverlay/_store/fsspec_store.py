@@ -167,7 +167,11 @@ class _PinnedRead:
 
 def _entries(fs: Any, top: str, *, deep: bool) -> list[dict[str, Any]]:
     try:
-        return list(fs.find(top, detail=True, withdirs=True).values()) if deep else list(fs.ls(top, detail=True))
+        if not deep:
+            return list(fs.ls(top, detail=True))
+        # Older versions of fsspec say nothing of a file but its name.
+        found = fs.find(top, detail=True, withdirs=True).items()
+        return [{"name": name, "type": "file", **entry} for name, entry in found]
     except FileNotFoundError:
         return []
     except NotADirectoryError:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from botocore.auth import AUTH_TYPE_MAPS
 
 from vfsoverlay import errors
 from vfsoverlay.testing import Credentials, Fault, S3Server
@@ -102,8 +103,9 @@ CASES = {
 
 
 @pytest.fixture
-def server(server: S3Server) -> S3Server:
-    """With buckets, an object, and credentials that have expired."""
+def server(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """With buckets, an object, and credentials that have expired; the machine's own are not looked for."""
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     server.create_bucket("data")
     server.create_bucket("paid", requester_pays=True)
     server.create_bucket("data--use1-az4--x-s3")
@@ -120,6 +122,8 @@ def in_order(parts: list[str]) -> str:
 def test_mount_that_cannot_be_made(server: S3Server, opened: Opener, name: str) -> None:
     """Whoever mounts is told the source, what was wrong, and the next step; never a secret."""
     case = CASES[name]
+    if "--x-s3" in case.source and "v4-s3express" not in AUTH_TYPE_MAPS:
+        pytest.skip("botocore before 1.33 has no sessions")
     server.clock_offset = case.clock
     if case.fault is not None:
         server.faults.add(case.fault)
