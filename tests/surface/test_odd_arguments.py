@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -61,6 +62,26 @@ def test_a_buffer_is_moved_away(mounted: Mounted, tmp_path: Path) -> None:
     mounted({"d/a.txt": b"x"})
     with pytest.raises(TypeError, match=r"expected str, bytes or os\.PathLike object"):
         shutil.move(bytearray(f"{ROOT}/d".encode()), tmp_path)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(takes_buffers(), reason="buffers are paths")
+def test_a_buffer_is_no_path_to_a_parent_either(mounted: Mounted) -> None:
+    """A directory that holds a mount point is protected from rmdir, and a buffer with its name is refused as any."""
+    mounted({"a.txt": b"x"})
+    with pytest.raises(OSError, match="not empty"):
+        os.rmdir("/content")
+    with pytest.raises(TypeError, match="rmdir: path should be string, bytes"):
+        os.rmdir(bytearray(b"/content"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "code"), [("n" * 256, errno.ENAMETOOLONG), ("n" * 255, errno.ENOENT)])
+def test_a_name_too_long_is_moved_nowhere(name: str, code: int, mounted: Mounted, tmp_path: Path) -> None:
+    """Moving an absent file onto the mount point tells a name that is too long from one that is not there."""
+    # Both names are in directories on disk, so that it is the disk that looks for the old one.
+    point = mounted({"a.txt": b"x"}, str(tmp_path / "point"))
+    with pytest.raises(OSError) as caught:
+        os.replace(f"{tmp_path}/{name}", point.root_dir)
+    assert caught.value.errno == code
 
 
 @pytest.mark.parametrize("read", [0, 1])

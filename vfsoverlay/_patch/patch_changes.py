@@ -8,7 +8,16 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from vfsoverlay._patch import quick
-from vfsoverlay._patch.dispatch import STATE, answer, found_after_all, locate, respelled, text_of, trimmed
+from vfsoverlay._patch.dispatch import (
+    STATE,
+    TAKEN_BUFFERS,
+    answer,
+    found_after_all,
+    locate,
+    respelled,
+    text_of,
+    trimmed,
+)
 from vfsoverlay._patch.on_path import OnPath
 from vfsoverlay._vfs import refusals
 from vfsoverlay._vfs.location import Failed, Foreign, Location
@@ -19,6 +28,7 @@ if TYPE_CHECKING:
     from vfsoverlay._patch.dispatch import Place
 
 _state = STATE
+_PATHS = (str, bytes, *TAKEN_BUFFERS)
 
 
 class Change(OnPath):
@@ -122,5 +132,7 @@ class Change(OnPath):
 
     def _protect_parents(self, path: Any, dir_fd: Any) -> None:
         """A real directory that holds a mount point is not empty, whatever the kernel thinks."""
-        if self.refuse is refusals.rmdir and dir_fd is None and _state.files.leading(path):
+        if self.refuse is not refusals.rmdir or dir_fd is not None or not isinstance(path, _PATHS):
+            return
+        if _state.files.leading(path):
             raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)

@@ -11,7 +11,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from vfsoverlay._vfs.location import Foreign, Location
+from vfsoverlay._vfs.location import NAME_MAX, Foreign, Location
 
 if TYPE_CHECKING:
     Place = Location | Foreign
@@ -76,10 +76,11 @@ def rename(source: Place, target: Place, spelled: tuple[Any, Any], kinds: Kinds)
         refuse(errno.EROFS)
     # Both names are in directories on disk, and one of them is a mount point.
     old, new = kinds
+    texts = [os.fsencode(path) if isinstance(path, str) else bytes(path) for path in spelled]
     if old is None:
-        refuse(errno.ENOENT)
+        refuse(errno.ENAMETOOLONG if len(texts[0].rstrip(b"/").rpartition(b"/")[2]) > NAME_MAX else errno.ENOENT)
     if not old:
-        slashes = any(os.fsencode(path).endswith(b"/") for path in spelled)
+        slashes = any(text.endswith(b"/") for text in texts)
         refuse(errno.ENOTDIR if slashes else errno.EISDIR)
     refuse(errno.ENOTDIR if new is False and old else errno.EBUSY)
 
