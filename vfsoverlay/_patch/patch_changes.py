@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vfsoverlay._patch.dispatch import Place
 
 _state = STATE
-_PATHS = (str, bytes, *TAKEN_BUFFERS)
+_PATHS: tuple[type, ...] = (str, bytes, *TAKEN_BUFFERS)
 
 
 class Change(OnPath):
