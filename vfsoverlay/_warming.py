@@ -33,7 +33,12 @@ def wanted_files(wanted: Wanted) -> Iterator[WantedFile]:
         if not isinstance(text, str):
             msg = f"paths to warm are texts, not {text!r}"
             raise TypeError(msg)
-        yield from _files_of(text)
+        # Most are the files of an epoch, by their plain paths.
+        place = STATE.files.located(text)
+        if place is not None and place.point is not None and type(place.node) is FileNode:
+            yield WantedFile(place.point, place.path, place.node, text)
+        else:
+            yield from _files_of(text)
 
 
 def _files_of(path: str) -> Iterator[WantedFile]:

@@ -104,7 +104,8 @@ class World:
 
 def _wait_until_none(left: Callable[[], Collection[object]]) -> None:
     pause = threading.Event()
-    for _ in range(2500):
+    # What was read ahead is asked for again, of a server that is gone, until the deadline of 30 s; idle threads wait 5.
+    for _ in range(4500):
         if not left():
             return
         pause.wait(0.01)

@@ -225,8 +225,8 @@ class BlockCache:
 
         def fetching(item: Item) -> Callable[[], None] | None:
             object_id, read_range = resolve(item)
-            stem = self.layout.stem(object_id)
-            if self._is_there(object_id, stem):
+            stem = self._stem_unless_there(object_id)
+            if stem is None:
                 return None
             return lambda: self._fetch_ahead(object_id, stem, read_range, "warm")
 
@@ -241,25 +241,26 @@ class BlockCache:
 
         def fetch(item: Item) -> None:
             object_id, read_range = resolve(item)
-            stem = self.layout.stem(object_id)
-            if not self._is_there(object_id, stem):
+            stem = self._stem_unless_there(object_id)
+            if stem is not None:
                 self._fetch_ahead(object_id, stem, read_range, "readahead")
 
         workers = self._fetcher.workers
         return Lookahead(fetch, size=size, workers=workers, metrics=self._metrics, ahead=self._fetcher.ahead)
 
-    def _is_there(self, object_id: ObjectId, stem: str) -> bool:
-        """Whether the object is complete on disk; a failure of the disk is met again by who fetches it."""
+    def _stem_unless_there(self, object_id: ObjectId) -> str | None:
+        """Where the object is to be; None: it is complete on disk. Who fetches it meets a failure of the disk again."""
+        if self._known.holds(object_id):
+            return None
+        stem = self.layout.stem(object_id)
         try:
-            if self._known.holds(object_id):
-                return True
             record = self._recorded(object_id, stem)
-            if record is None:
-                return False
-            self._known.remember(object_id, stem, record)
-            return self._known.holds(object_id)
         except OSError:
-            return False
+            return stem
+        if record is None:
+            return stem
+        self._known.remember(object_id, stem, record)
+        return None if self._known.holds(object_id) else stem
 
     def _fetch_ahead(self, object_id: ObjectId, stem: str, read_range: ReadRange, purpose: Purpose) -> None:
         begun = time.monotonic()

@@ -79,9 +79,8 @@ class Layout:
 
 def key_hash(object_id: ObjectId) -> str:
     """16 hexadecimal digits that all versions of one key share."""
-    origin = object_id.origin.encode("utf-8", "surrogateescape")
-    key = object_id.key.encode("utf-8", "surrogateescape")
-    return blake2b(len(origin).to_bytes(4, "little") + origin + key, digest_size=8).hexdigest()
+    text = f"{len(object_id.origin)} {object_id.origin}{object_id.key}"
+    return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
 def shard_of(stem: str) -> str:

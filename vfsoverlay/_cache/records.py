@@ -85,19 +85,20 @@ class RecordFile:
             stamp = (found.st_ino, found.st_size)
             seen = self._seen
             if stamp != seen[0]:
-                self._seen = seen = stamp, _read_all(self._path)
+                content = _read_all(self._path)
+                # The size of what was read: another thread of ours may have added a record since the stat.
+                self._seen = seen = (found.st_ino, len(content)), content
         except OSError:
             # Never made, or deleted underneath, at any moment.
             return None
         return find(seen[1], bytes.fromhex(digest))
 
     def recall(self, digest: str) -> Record | None:
-        """As ``lookup``, but what this process has read of the file will do, which saves asking the kernel for it.
+        """As ``lookup``, but a record that this process has read already will do, which saves asking the kernel.
 
         An older record than the newest is harmless: whoever believes it compares the data file with it.
         """
-        content = self._seen[1]
-        return find(content, bytes.fromhex(digest)) if content else self.lookup(digest)
+        return find(self._seen[1], bytes.fromhex(digest)) or self.lookup(digest)
 
     def append(self, digest: str, record: Record, held: Held) -> None:
         """Add *record*, the newest one counts; *held* is the lock of the object, on this very file."""

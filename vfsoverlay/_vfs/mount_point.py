@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 from vfsoverlay import _real
@@ -259,18 +260,16 @@ class MountPoint:
         return self.object_id(file.path, file.node), self._reader(file.path, file.node)
 
     def _resolve_wanted(self, file: WantedFile) -> tuple[ObjectId, Callable[[int, int, Sink, Purpose], None]]:
-        oid, read_range = self._resolve(File(file.path, file.node))
+        return self.object_id(file.path, file.node), partial(self._read_wanted, file)
 
-        def read_range_told(start: int, stop: int, sink: Sink, purpose: Purpose) -> None:
-            try:
-                read_range(start, stop, sink, purpose)
-            except OSError as error:
-                # Who warms has not opened this one, so nobody else knows which of many it was.
-                if error.filename is None:
-                    error.filename = file.spelled
-                raise
-
-        return oid, read_range_told
+    def _read_wanted(self, file: WantedFile, start: int, stop: int, sink: Sink, purpose: Purpose) -> None:
+        try:
+            self._read_range(file.path, file.node, start, stop, sink, purpose)
+        except OSError as error:
+            # Who warms has not opened this one, so nobody else knows which of many it was.
+            if error.filename is None:
+                error.filename = file.spelled
+            raise
 
     def is_lazy(self, path: str, node: FileNode) -> bool:
         """Whether a reader of this file is served as it reads: large, and not complete on disk."""
@@ -309,21 +308,20 @@ class MountPoint:
             raise ObjectArchived(errno.EACCES, message)
 
     def _reader(self, path: str, node: FileNode) -> Callable[[int, int, Sink, Purpose], None]:
+        return partial(self._read_range, path, node)
+
+    def _read_range(self, path: str, node: FileNode, start: int, stop: int, sink: Sink, purpose: Purpose) -> None:
         info = self.info(path, node)
-
-        def read_range(start: int, stop: int, sink: Sink, purpose: Purpose) -> None:
-            try:
-                self.store.read_range(info, start, stop, sink, purpose=purpose)
-            except FileNotFoundError as error:
-                message = f"{info.key} was deleted after it was listed; refresh() the mount to see the names of now"
-                if self.is_inherited and self.source.startswith(_ONE_PROCESS):
-                    message = (
-                        f"{info.key} is not in this process: {_ONE_PROCESS} holds what a process itself has written, "
-                        "and only forked children share that; use file:///directory/ to share with others"
-                    )
-                raise StaleObject(errno.ESTALE, message) from error
-
-        return read_range
+        try:
+            self.store.read_range(info, start, stop, sink, purpose=purpose)
+        except FileNotFoundError as error:
+            message = f"{info.key} was deleted after it was listed; refresh() the mount to see the names of now"
+            if self.is_inherited and self.source.startswith(_ONE_PROCESS):
+                message = (
+                    f"{info.key} is not in this process: {_ONE_PROCESS} holds what a process itself has written, "
+                    "and only forked children share that; use file:///directory/ to share with others"
+                )
+            raise StaleObject(errno.ESTALE, message) from error
 
     def reopened(self, path: str, node: FileNode) -> FileNode | None:
         """The newer version of a file whose listed one, *node*, is gone, if the mount may turn to it; else None.

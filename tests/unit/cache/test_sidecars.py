@@ -59,11 +59,31 @@ def test_a_torn_record_does_not_hurt_later_ones(tmp_path: Path) -> None:
     record = Record(1, 2, 3, 4, b"b" * 16)
     path.write_bytes(pack(b"x" * 20, record)[:30])
     records = RecordFile(str(path), OfdLocks())
+    append(path, records, "ab" * 20, record)
+    assert RecordFile(str(path), OfdLocks()).lookup("ab" * 20) == record == records.lookup("ab" * 20)
+
+
+def test_records_of_others_are_recalled_as_well(tmp_path: Path) -> None:
+    """Who has read a record file finds what another process adds to it later, newly read or recalled."""
+    path = tmp_path / "records"
+    path.touch()
+    ours, theirs = RecordFile(str(path), OfdLocks()), RecordFile(str(path), OfdLocks())
+    record = Record(1, 2, 3, 4, b"b" * 16)
+    append(path, ours, "ab" * 20, record)
+    assert ours.recall("ab" * 20) == record
+    append(path, theirs, "cd" * 20, record)
+    assert ours.recall("cd" * 20) == record
+    append(path, theirs, "ef" * 20, record)
+    append(path, ours, "12" * 20, record)
+    assert [ours.recall(digest * 20) for digest in ("ab", "cd", "ef", "12", "34")] == [record] * 4 + [None]
+
+
+def append(path: Path, records: RecordFile, digest: str, record: Record) -> None:
+    """Add *record* under the lock of an object."""
     held = try_acquire(OfdLocks(), str(path), FIRST_LOCK_BYTE)
     assert held is not None
     with held:
-        records.append("ab" * 20, record, held)
-    assert RecordFile(str(path), OfdLocks()).lookup("ab" * 20) == record == records.lookup("ab" * 20)
+        records.append(digest, record, held)
 
 
 @given(HEADERS)
