@@ -15,10 +15,11 @@ from typing import Final
 from vfsoverlay import _real
 from vfsoverlay._fork_gate import no_fork
 from vfsoverlay._namespace.listing import DEFAULT_WORKERS, Limits, list_objects
+from vfsoverlay._namespace.new_leaves import not_written
 from vfsoverlay._namespace.nodes import DEFAULT_PAGE_SIZE, DirectoryNode, ListPages, Progress
 from vfsoverlay._namespace.snapshot import Snapshot, open_snapshot
 from vfsoverlay._namespace.snapshot_writer import SnapshotWriter
-from vfsoverlay._namespace.whole_file import copy_file, reading
+from vfsoverlay._namespace.whole_file import reading
 
 _SUFFIX: Final = ".sqlite"
 _KEPT_UNUSED_NS: Final = 7 * 24 * 3600 * 10**9
@@ -105,9 +106,8 @@ def refresh_snapshot(
     limits = Limits(max_objects, max_object_size, progress)
     with home.locked():
         with home.new_generation() as (temporary, generation):
-            if path:
-                copy_file(snapshot.path, temporary)
-            with closing(SnapshotWriter(temporary, snapshot.prefix, new=not path)) as writer:
+            base = snapshot.path if path else ""
+            with closing(SnapshotWriter(temporary, snapshot.prefix, base=base)) as writer:
                 if path:
                     limits.objects, limits.size = writer.forget(path)
                 for rows in list_objects(list_pages, below, limits, workers=workers, page_size=page_size):
@@ -266,8 +266,7 @@ def _as_os_error(directory: str) -> Iterator[None]:
     except sqlite3.Error as error:
         # SQLite's code of the error came with Python 3.11; its text for a full disk is older than that.
         number = errno.ENOSPC if "full" in str(error) else errno.EIO
-        text = f"the listing cannot be written: {error}; see to the disk, or choose another cache_dir"
-        raise OSError(number, text, directory) from error
+        raise not_written(number, str(error), directory) from error
 
 
 def _older(path: str, now_ns: int) -> bool:

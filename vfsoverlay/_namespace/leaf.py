@@ -5,8 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
-from typing import Any, Final, TypeAlias
-from zlib import crc32
+from typing import Final, TypeAlias
 
 from vfsoverlay._compiled import compiled
 from vfsoverlay._namespace.nodes import FileNode
@@ -14,12 +13,10 @@ from vfsoverlay._namespace.nodes import FileNode
 SIZE: Final = 128
 """Files in a leaf, at most: who looks for one name reads one leaf."""
 
-COLUMNS: Final = ("parent", "first", "last", "files", "size", "largest", "mtime_ns", "checksum", "data")
-"""The columns of the table ``leaf`` that ``row`` gives."""
-
-#: Number of files, and bytes of the columns of text: names, ETags, storage classes, version ids.
-_HEADER: Final = struct.Struct("<5I")
-_NUMBER: Final = struct.Struct("<q")
+#: Number of files, bytes of the column of names, and for ETags, storage classes and version ids: the bytes of the
+#: column, and of each text in it where all have as many (mostly: one text is found then without a look at others).
+_HEADER: Final = struct.Struct("<8I")
+_NUMBER: Final = struct.Struct("<q").unpack_from
 #: Ends each name, and begins the first: no name has one.
 _BORDER: Final = b"/"
 _SEPARATOR: Final = "\0"
@@ -49,17 +46,11 @@ def pack(names: Sequence[str], sizes: Sequence[int], mtimes_ns: Sequence[int], *
 
     Raises ``ValueError`` for a text with a NUL character, which no header of HTTP could have carried.
     """
-    columns = [f"/{'/'.join(names)}/".encode(), *map(_pack_texts, texts)]
+    column = f"/{'/'.join(names)}/".encode()
+    columns = list(map(_pack_texts, texts))
+    header = _HEADER.pack(len(names), len(column), *(n for data, width in columns for n in (len(data), width)))
     numbers = struct.pack(f"<{2 * len(names)}q", *sizes, *mtimes_ns)
-    return b"".join((_HEADER.pack(len(names), *map(len, columns)), numbers, *columns))
-
-
-def row(
-    parent: int, names: Sequence[str], sizes: Sequence[int], mtimes_ns: Sequence[int], *texts: Sequence[str]
-) -> tuple[Any, ...]:
-    """The row for a leaf of the directory *parent*; the other arguments and errors are those of ``pack``."""
-    data = pack(names, sizes, mtimes_ns, *texts)
-    return parent, names[0], names[-1], len(names), sum(sizes), max(sizes), max(mtimes_ns), crc32(data), data
+    return b"".join((header, numbers, column, *(data for data, _ in columns)))
 
 
 def names_in(leaf: bytes) -> list[str]:
@@ -76,44 +67,41 @@ def name_bytes(leaf: bytes) -> bytes:
 
 def files_in(leaf: bytes) -> Iterable[FileNode]:
     """All files."""
-    count, _, *lengths = _HEADER.unpack_from(leaf)
+    count, _, *columns = _HEADER.unpack_from(leaf)
     numbers = struct.unpack_from(f"<{2 * count}q", leaf, _HEADER.size)
     position = _names(leaf)[1]
-    columns: list[Sequence[str] | Sequence[int]] = [names_in(leaf), numbers[:count], numbers[count:]]
-    for length in lengths:
-        columns.append(leaf[position : position + length].decode().split(_SEPARATOR) if length else ("",) * count)
+    values: list[Sequence[str] | Sequence[int]] = [names_in(leaf), numbers[:count], numbers[count:]]
+    for length in columns[::2]:
+        values.append(leaf[position : position + length].decode().split(_SEPARATOR) if length else ("",) * count)
         position += length
-    return _make_rows(FileNode, tuple(columns))
+    return _make_rows(FileNode, tuple(values))
 
 
 def file_in(leaf: bytes, name: str) -> FileNode | None:
     """The file *name*; None: the leaf has no such name."""
-    count, length, *lengths = _HEADER.unpack_from(leaf)
+    count, length, etags, etag, classes, class_, versions, version = _HEADER.unpack_from(leaf)
     start = _HEADER.size + 16 * count
     stop = start + length
     place = leaf.find(f"/{name}/".encode(), start, stop)
     if place < 0:
         return None
     index = leaf.count(_BORDER, start, place)
-    size = _NUMBER.unpack_from(leaf, _HEADER.size + 8 * index)
-    mtime_ns = _NUMBER.unpack_from(leaf, _HEADER.size + 8 * (count + index))
-    texts = []
-    for length in lengths:
-        texts.append((_text(leaf, stop, length, index, count) if length else "",))
-        stop += length
-    (file,) = _make_rows(FileNode, ((name,), size, mtime_ns, *texts))
-    return file
+    (size,) = _NUMBER(leaf, _HEADER.size + 8 * index)
+    (mtime_ns,) = _NUMBER(leaf, _HEADER.size + 8 * (count + index))
+    texts = [_text(leaf, stop, etags, etag, index) if etags else ""]
+    stop += etags
+    texts.append(_text(leaf, stop, classes, class_, index) if classes else "")
+    stop += classes
+    texts.append(_text(leaf, stop, versions, version, index) if versions else "")
+    return FileNode(name, size, mtime_ns, *texts)
 
 
-def _text(leaf: bytes, start: int, length: int, index: int, count: int) -> str:
-    """Text number *index* of the *count* in the column of *length* bytes from *start*."""
-    stop = start + length
-    # ETags are mostly of one length; to look where the text would be then takes less than to split all.
-    here = start + index * ((length + 1) // count)
-    if leaf.count(_END, start, here) == index and (not index or leaf[here - 1] == 0):
-        end = leaf.find(_END, here, stop)
-        return leaf[here : end if end >= 0 else stop].decode()
-    return leaf[start:stop].split(_END)[index].decode()
+def _text(leaf: bytes, start: int, length: int, width: int, index: int) -> str:
+    """Text number *index* in the column of *length* bytes from *start*, each text of *width* bytes if that is not 0."""
+    if width:
+        start += index * (width + 1)
+        return leaf[start : start + width].decode()
+    return leaf[start : start + length].split(_END)[index].decode()
 
 
 def _names(leaf: bytes) -> tuple[int, int]:
@@ -123,11 +111,13 @@ def _names(leaf: bytes) -> tuple[int, int]:
     return start, start + length
 
 
-def _pack_texts(texts: Sequence[str]) -> bytes:
+def _pack_texts(texts: Sequence[str]) -> tuple[bytes, int]:
+    """The column of these texts, and the bytes of each where all have as many."""
     if not any(texts):
-        return b""
+        return b"", 0
     together = _SEPARATOR.join(texts)
     if together.count(_SEPARATOR) != len(texts) - 1:
         msg = f"an ETag, storage class or version id has a NUL character: {next(t for t in texts if _SEPARATOR in t)!r}"
         raise ValueError(msg)
-    return together.encode()
+    widths = set(map(len, texts)) if together.isascii() else ()
+    return together.encode(), widths.pop() if len(widths) == 1 else 0

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 #: Rows of one INSERT, largest first. SQLite gives up the interpreter lock once a statement, and takes up
 #: to 5 ms to have it back from threads that parse pages: a statement a row would spend its time waiting.
-#: Nine columns make 900 variables; SQLite allows 999 in a statement before version 3.32.
-_BATCHES: Final = (100, 10, 1)
+#: Ten columns make 900 variables; SQLite allows 999 in a statement before version 3.32.
+_BATCHES: Final = (90, 9, 1)
 
 
 class PendingRows:

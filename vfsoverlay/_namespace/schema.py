@@ -1,10 +1,10 @@
-"""The tables of a snapshot file, an SQLite database that is never changed once it has its final name."""
+"""The tables of a snapshot file, an SQLite database and leaves behind it, never changed once it has its final name."""
 
 from __future__ import annotations
 
 from typing import Final
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 APPLICATION_ID: Final = 0x7666_736F
 """``vfso``: tells a snapshot from any other SQLite file."""
 
@@ -19,13 +19,19 @@ TABLES: Final = (
         mtime_ns INTEGER NOT NULL DEFAULT 0, entries INTEGER NOT NULL DEFAULT 0, files INTEGER NOT NULL DEFAULT 0)
     """,
     # The files, a leaf (leaf.py) a row: writing and reading rows costs SQLite as much for one file as
-    # for a leaf of them. The leaves of a directory do not overlap. The checksum is there because a
-    # page of zeros inside of a long value is none that SQLite would notice.
+    # for a leaf of them. The leaves of a directory do not overlap. The last three columns tell where
+    # behind the tables the leaf is (place.py).
     """
     CREATE TABLE leaf (
         id INTEGER PRIMARY KEY, parent INTEGER NOT NULL, first TEXT NOT NULL, last TEXT NOT NULL,
         files INTEGER NOT NULL, size INTEGER NOT NULL, largest INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-        checksum INTEGER NOT NULL, data BLOB NOT NULL)
+        start INTEGER NOT NULL, length INTEGER NOT NULL, checksum INTEGER NOT NULL)
+    """,
+    # The directories once more, a branch (branch.py) of them a row, since finding one by its path is
+    # half of the work of finding a file: the first path, and where the branch is among the leaves.
+    """
+    CREATE TABLE branch (
+        first TEXT NOT NULL PRIMARY KEY, start INTEGER NOT NULL, length INTEGER NOT NULL, checksum INTEGER NOT NULL)
     """,
     # Objects with the name of a directory, whole, since they come back when the directory goes.
     """

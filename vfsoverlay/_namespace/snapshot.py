@@ -3,65 +3,55 @@
 from __future__ import annotations
 
 import errno
+from bisect import bisect_right
 from collections.abc import Iterator
 from heapq import merge
 from itertools import chain
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
 from vfsoverlay._namespace import leaf
+from vfsoverlay._namespace.branch import DirectoryRow, directory_in
 from vfsoverlay._namespace.directory_cache import DirectoryCache
 from vfsoverlay._namespace.names import SHADOWED
 from vfsoverlay._namespace.nodes import DirectoryNode, Hidden, Node
+from vfsoverlay._namespace.place import Place
 from vfsoverlay._namespace.schema import decode_key, encode_key
 from vfsoverlay._namespace.snapshot_file import SnapshotFile
 
-#: Leaves, and directories, that a scan of a large directory reads at once.
-_LEAVES: Final = 8
+#: Directories that a scan of a large directory reads at once.
 _BATCH: Final = 1000
 #: Entries of a directory that is taken into memory whole; a larger one is read as it is asked for.
 _MAX_LOADED: Final = 100_000
 #: By then, asking one by one has cost about as much as reading the directory whole.
 _LOAD_SHARE: Final = 8
-#: Bytes of a leaf in memory that weigh as much as one entry.
-_ENTRY_BYTES: Final = 400
 #: Nodes remembered of directories that are not in memory.
 _MAX_SINGLE: Final = 10_000
 
-_LEAF_OF: Final = "parent = ? AND first <= ? ORDER BY first DESC LIMIT 1"
-
-_LEAF: Final = """
-    SELECT checksum, first, last, data FROM leaf WHERE parent = ? AND first <= ? ORDER BY first DESC LIMIT 1
-"""
-_DIRECTORY_AND_LEAF: Final = """
-    SELECT directory.id, directory.mtime_ns, entries, directory.files, checksum, first, last, data
-    FROM directory LEFT JOIN leaf ON leaf.id = (
-        SELECT id FROM leaf WHERE parent = directory.id AND first <= ? ORDER BY first DESC LIMIT 1)
-    WHERE path = ?
-"""
+_BRANCHES: Final = "SELECT first, start, length, checksum FROM branch ORDER BY first"
+_LEAVES: Final = "SELECT first, start, length, checksum FROM leaf WHERE parent = ? ORDER BY first"
 
 
 class _Directory:
-    """What is in memory about one directory: its row, and its children once they were worth it."""
+    """What is in memory about one directory: its row, where its leaves are, and its children once they were worth it.
 
-    __slots__ = ("entries", "files", "id", "leaf", "misses", "mtime_ns", "nodes", "used", "weight")
+    ``firsts`` has the first name in each leaf, or a text before that; ``places`` where the leaf is.
+    """
 
-    def __init__(self, id_: int, mtime_ns: int, entries: int, files: int, nodes: dict[str, Node] | None = None) -> None:
-        self.id = id_
-        self.mtime_ns = mtime_ns
-        self.entries = entries
-        self.files = files
-        self.nodes = nodes
+    __slots__ = ("entries", "files", "firsts", "id", "misses", "mtime_ns", "nodes", "places", "used")
+
+    def __init__(self, row: DirectoryRow, firsts: tuple[str, ...], places: tuple[Place, ...]) -> None:
+        self.id, self.mtime_ns, self.entries, self.files, _ = row
+        self.firsts = firsts
+        self.places = places
+        self.nodes: dict[str, Node] | None = None
         self.misses = 0
-        #: The first name in the leaf that was read last, the last name in it, and itself.
-        self.leaf: tuple[str, str, bytes] | None = None
         self.used = True
-        self.weight = 1 if nodes is None else 1 + entries
 
-    def keep_leaf(self, first: str, last: str, data: bytes) -> None:
-        """Keep the leaf that was read last."""
-        self.leaf = first, last, data
-        self.weight = 1 + len(data) // _ENTRY_BYTES
+    @property
+    def weight(self) -> int:
+        """As ``directory_cache.Held`` has it; the place of a leaf weighs about as much as an entry."""
+        return 1 + len(self.places) + (0 if self.nodes is None else self.entries)
 
 
 class Snapshot:
@@ -89,6 +79,8 @@ class Snapshot:
         self.total_size = int(self.info["total_size"])
         self.hidden_count = int(self.info["hidden_count"])
         try:
+            #: The first path in each branch, and where the branch is.
+            self._firsts, self._branches = _columns(self._file.query(_BRANCHES))
             self._root = DirectoryNode("", self._existing("").mtime_ns)
         except BaseException:  # cleans up after Ctrl-C as well, and raises it again
             self.close()
@@ -154,7 +146,7 @@ class Snapshot:
             self._single = {}
 
     def _lookup_cold(self, path: str, directory: _Directory | None, above: str, name: str) -> Node | None:
-        directory = directory or self._meet(above, name)
+        directory = directory or self._directory(above)
         if directory is None:
             return None
         directory.used = True
@@ -170,56 +162,32 @@ class Snapshot:
 
     def _find(self, above: str, directory: _Directory, name: str) -> Node | None:
         """The child *name* of a directory that is not in memory."""
-        data = self._leaf_of(above, directory, name) if directory.files else None
-        node = None if data is None else leaf.file_in(data, name)
+        at = bisect_right(directory.firsts, name) - 1
+        node = leaf.file_in(self._file.read(directory.places[at]), name) if at >= 0 else None
         if node is not None:
             return node
         folder = self._directory(f"{above}/{name}" if above else name) if directory.entries > directory.files else None
         return None if folder is None else DirectoryNode(name, folder.mtime_ns)
 
-    def _leaf_of(self, path: str, directory: _Directory, name: str) -> bytes | None:
-        """The leaf that has the file *name*, if any has; the last one read is kept."""
-        kept = directory.leaf
-        if kept is not None and kept[0] <= name <= kept[1]:
-            return kept[2]
-        rows = self._file.query(_LEAF, (directory.id, name))
-        if not rows:
-            return None
-        with self._file.lock:
-            found = self._file.checked(*rows[0])
-            weight = directory.weight
-            directory.keep_leaf(*found)
-            if directory.weight != weight:
-                # The cache adds up what it holds.
-                directory.weight, weight = weight, directory.weight
-                self._directories.drop(path)
-                directory.weight = weight
-                self._directories.put(path, directory)
-        return found[2]
-
-    def _meet(self, path: str, name: str) -> _Directory | None:
-        """The directory *path*, which is not in memory, and the leaf that may have *name*: one query for both."""
-        rows = self._file.query(_DIRECTORY_AND_LEAF, (name, path))
-        if not rows:
-            return None
-        directory = _Directory(*rows[0][:4])
-        if rows[0][4] is not None:
-            directory.keep_leaf(*self._file.checked(*rows[0][4:]))
-        with self._file.lock:
-            self._directories.put(path, directory)
-        return directory
-
     def _directory(self, path: str) -> _Directory | None:
         directory = self._directories.items.get(path)
         if directory is None:
-            rows = self._file.query("SELECT id, mtime_ns, entries, files FROM directory WHERE path = ?", (path,))
-            if not rows:
+            directory = self._read_directory(path)
+            if directory is None:
                 return None
-            directory = _Directory(*rows[0])
             with self._file.lock:
                 self._directories.put(path, directory)
         directory.used = True
         return directory
+
+    def _read_directory(self, path: str) -> _Directory | None:
+        at = bisect_right(self._firsts, path) - 1
+        row = directory_in(self._file.read(self._branches[at]), path)
+        if row is None:
+            return None
+        if row.place is not None:
+            return _Directory(row, ("",), (row.place,))
+        return _Directory(row, *_columns(self._file.query(_LEAVES, (row.id,)) if row.files else []))
 
     def _existing(self, path: str) -> _Directory:
         directory = self._directory(path)
@@ -240,12 +208,13 @@ class Snapshot:
             if directory.entries > directory.files:
                 nodes.update((node.name, node) for node in self._folders(directory))
                 nodes = dict(sorted(nodes.items()))
-            loaded = _Directory(directory.id, directory.mtime_ns, directory.entries, directory.files, nodes)
-            self._directories.put(path, loaded)
+            self._directories.drop(path)
+            directory.nodes = nodes
+            self._directories.put(path, directory)
         return nodes
 
-    def _leaves(self, directory: _Directory) -> list[bytes]:
-        return self._file.leaves("parent = ? ORDER BY first", (directory.id,)) if directory.files else []
+    def _leaves(self, directory: _Directory) -> Iterator[bytes]:
+        return map(self._file.read, directory.places)
 
     def _folders(self, directory: _Directory, after: str = "", limit: int = -1) -> list[DirectoryNode]:
         """The directories in *directory*, in byte order; all but those up to *after*, not more than *limit*."""
@@ -255,27 +224,22 @@ class Snapshot:
         return [DirectoryNode(*row) for row in self._file.query(query, (directory.id, after, limit))]
 
     def _stream(self, directory: _Directory) -> Iterator[Node]:
-        """The children of a large directory; each step is a query of its own, so a fork does not end it."""
+        """The children of a large directory; each step reads for itself, so a fork does not end it."""
+        files: Iterator[Node] = chain.from_iterable(map(leaf.files_in, self._leaves(directory)))
         if directory.entries == directory.files:
-            return self._stream_files(directory)
-        return merge(self._stream_files(directory), self._stream_folders(directory), key=attrgetter("name"))
-
-    def _stream_files(self, directory: _Directory) -> Iterator[Node]:
-        last = ""
-        while True:
-            condition = f"parent = ? AND first > ? ORDER BY first LIMIT {_LEAVES}"
-            leaves = self._file.leaves(condition, (directory.id, last))
-            for data in leaves:
-                yield from leaf.files_in(data)
-            if len(leaves) < _LEAVES:
-                return
-            last = leaf.names_in(leaves[-1])[-1]
+            return files
+        return merge(files, self._stream_folders(directory), key=attrgetter("name"))
 
     def _stream_folders(self, directory: _Directory) -> Iterator[Node]:
         last = ""
         while folders := self._folders(directory, last, _BATCH):
             yield from folders
             last = folders[-1].name
+
+
+def _columns(rows: list[tuple[Any, ...]]) -> tuple[tuple[str, ...], tuple[Place, ...]]:
+    """The first columns of *rows*, and the others."""
+    return tuple(row[0] for row in rows), tuple(row[1:] for row in rows)
 
 
 def open_snapshot(path: str, *, load_share: int = _LOAD_SHARE) -> Snapshot:

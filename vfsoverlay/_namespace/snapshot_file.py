@@ -10,21 +10,21 @@ import threading
 from collections.abc import Mapping
 from os import O_CLOEXEC, O_RDONLY
 from typing import Any
-from zlib import crc32
 
 from vfsoverlay import _real
 from vfsoverlay._fork_gate import no_fork
+from vfsoverlay._namespace.place import Place, read_place, size_of_tables
 from vfsoverlay._namespace.schema import APPLICATION_ID, FORMAT, read_only_uri
 
 # Connections of the parent after a fork: SQLite forbids to use or to close them here, and so they are
 # kept from the garbage collector.
 _forgotten: list[sqlite3.Connection] = []
 
-#: Leaves that are checked at once.
+#: Leaves whose places are read at once, to be checked.
 _CHECKED = 100
 
 _TEXTS = ("identity", "prefix", "generation", "boot_id")
-_NUMBERS = ("listed_at_ns", "object_count", "total_size", "largest_size", "hidden_count")
+_NUMBERS = ("listed_at_ns", "object_count", "total_size", "largest_size", "hidden_count", "leaf_bytes")
 
 
 class SnapshotFile:
@@ -43,6 +43,7 @@ class SnapshotFile:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_SH)
             self._check_present()
+            self._leaves_at = size_of_tables(self._descriptor)
             self.info: Mapping[str, str] = self._read_info()
         except BaseException:  # cleans up after Ctrl-C as well, and raises it again
             self.close()
@@ -57,26 +58,26 @@ class SnapshotFile:
         except sqlite3.Error as error:
             raise self.broken(str(error)) from error
 
-    def leaves(self, condition: str, values: tuple[Any, ...]) -> list[bytes]:
-        """The leaves that a SELECT with *condition* finds, checked."""
-        rows = self.query(f"SELECT checksum, first, last, data FROM leaf WHERE {condition}", values)
-        return [self.checked(*row)[2] for row in rows]
-
-    def checked(self, checksum: int, first: str, last: str, data: bytes) -> tuple[str, str, bytes]:
-        """A leaf, and the first and the last name in it, if it has its checksum."""
-        if crc32(data) != checksum:
-            raise self.broken("a part of it is not what was written")  # noqa: EM101 - passed to broken()
-        return first, last, data
+    def read(self, place: Place) -> bytes:
+        """The leaf or branch at *place*, checked; takes no lock."""
+        try:
+            return read_place(self._descriptor, self._leaves_at, place)
+        except OSError as error:
+            # Closed meanwhile, the descriptor may even be that of another file.
+            raise (self._closed() if self._descriptor < 0 else self.broken(str(error.strerror))) from error
 
     def is_sound(self) -> bool:
         """Whether the file is consistent as a whole; takes about a second for a million objects."""
         try:
             if self.query("PRAGMA quick_check") != [("ok",)]:
                 return False
-            last = 0
-            while rows := self.query(f"SELECT id FROM leaf WHERE id > ? ORDER BY id LIMIT {_CHECKED}", (last,)):
-                self.leaves("id > ? AND id <= ?", (last, rows[-1][0]))
-                last = rows[-1][0]
+            for table in ("leaf", "branch"):
+                last = 0
+                some = f"SELECT rowid, start, length, checksum FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT ?"
+                while rows := self.query(some, (last, _CHECKED)):
+                    for row in rows:
+                        self.read(row[1:])
+                    last = rows[-1][0]
         except OSError:
             return False
         return True
@@ -94,9 +95,9 @@ class SnapshotFile:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
-            if self._descriptor >= 0:
-                _real.close(self._descriptor)
-                self._descriptor = -1
+            descriptor, self._descriptor = self._descriptor, -1
+            if descriptor >= 0:
+                _real.close(descriptor)
 
     def broken(self, why: str) -> OSError:
         """The error for a file that cannot be read because of *why*."""
@@ -104,9 +105,12 @@ class SnapshotFile:
             errno.EIO, f"the listing {self.path} cannot be read: {why}; mount again or call refresh() to list anew"
         )
 
+    def _closed(self) -> OSError:
+        return OSError(errno.ENODEV, f"the listing {self.path} is closed: its mount was ended or refreshed")
+
     def _connect(self) -> sqlite3.Connection:
         if self._descriptor < 0:
-            raise OSError(errno.ENODEV, f"the listing {self.path} is closed: its mount was ended or refreshed")
+            raise self._closed()
         uri = read_only_uri(self.path)
         self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
         return self._connection
@@ -125,4 +129,6 @@ class SnapshotFile:
         wrong += [name for name in _NUMBERS if not str(info.get(name)).isdecimal()]
         if wrong:
             raise self.broken(f"it does not say its {', '.join(wrong)}")  # noqa: EM102 - as above
+        if _real.fstat(self._descriptor).st_size != self._leaves_at + int(info["leaf_bytes"]):
+            raise self.broken("it was cut, or something was added to it")  # noqa: EM101 - as above
         return info

@@ -13,8 +13,8 @@ from vfsoverlay._fork_gate import no_fork
 from vfsoverlay._namespace import leaf
 from vfsoverlay._namespace.directory_ids import DirectoryIds
 from vfsoverlay._namespace.names import EMPTY, MARKER, all_valid, why_invalid
+from vfsoverlay._namespace.new_leaves import NewLeaves, copy_tables
 from vfsoverlay._namespace.nodes import ObjectRow
-from vfsoverlay._namespace.pending_rows import PendingRows
 from vfsoverlay._namespace.schema import APPLICATION_ID, FORMAT, ROOT, TABLES, encode_key, quote
 from vfsoverlay._namespace.tree import complete
 
@@ -25,29 +25,38 @@ _CACHE_KIB: Final = 4096
 
 
 class SnapshotWriter:
-    """Writes to the file *path*, which is new, or a copy of a snapshot that is to be changed.
+    """Writes to the file *path*, which is empty; begins with what is in the snapshot *base*, if one is given.
 
     Nothing is synchronised: who needs the file to survive a power failure checks or syncs it.
     """
 
     @no_fork
-    def __init__(self, path: str, prefix: str, *, new: bool = True) -> None:
+    def __init__(self, path: str, prefix: str, *, base: str = "") -> None:
+        if base:
+            copy_tables(base, path)
         self._connection = sqlite3.connect("file:" + quote(path), isolation_level=None, uri=True)
+        try:
+            self._begin(path, prefix, base)
+        except BaseException:  # cleans up after Ctrl-C as well, and raises it again
+            self._connection.close()
+            raise
+
+    def _begin(self, path: str, prefix: str, base: str) -> None:
         execute = self._connection.execute
         execute("PRAGMA journal_mode = OFF")
         execute("PRAGMA synchronous = OFF")
         execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         execute("PRAGMA locking_mode = EXCLUSIVE")
-        if new:
+        if not base:
             execute(f"PRAGMA application_id = {APPLICATION_ID}")
             execute(f"PRAGMA user_version = {FORMAT}")
         execute("BEGIN")
-        if new:
+        if not base:
             for table in TABLES:
                 execute(table)
             execute("INSERT INTO directory (id, path, name) VALUES (?, '', '')", (ROOT,))
-        self._directories = DirectoryIds(self._connection, prefix, new=new)
-        self._leaves = PendingRows(self._connection, "leaf", leaf.COLUMNS)
+        self._directories = DirectoryIds(self._connection, prefix, new=not base)
+        self._leaves = NewLeaves(self._connection, path, base)
 
     # --- objects
 
@@ -76,7 +85,7 @@ class SnapshotWriter:
         for start in range(0, len(rows), leaf.SIZE):
             stop = start + leaf.SIZE
             _, *columns = zip(*rows[start:stop], strict=True)
-            self._leaves.add(*leaf.row(parent, names[start:stop], *columns))
+            self._leaves.add(parent, names[start:stop], *columns)
 
     def _hide(self, parent: int, reason: str, row: ObjectRow, name: str) -> bool:
         """Whether the object *row* is no file; then it is noted as hidden."""
@@ -120,7 +129,7 @@ class SnapshotWriter:
                     return
                 execute("DELETE FROM directory WHERE id = ?", row[:1])
                 for parent, *columns in execute("SELECT * FROM shadowed WHERE parent = ? AND name = ?", row[1:]):
-                    self._leaves.add(*leaf.row(parent, *([value] for value in columns)))
+                    self._leaves.add(parent, *([value] for value in columns))
                 execute("DELETE FROM shadowed WHERE parent = ? AND name = ?", row[1:])
             path = path.rpartition("/")[0]
 
@@ -137,11 +146,13 @@ class SnapshotWriter:
                 same keep their mtime.
         """
         self._flush()
-        counts = complete(self._connection, now_ns=now_ns, previous=previous)
+        counts = complete(self._connection, self._leaves, now_ns=now_ns, previous=previous)
+        counts["leaf_bytes"] = self._leaves.size
         values = {**info, **{name: str(value) for name, value in counts.items()}}
         self._connection.executemany("INSERT OR REPLACE INTO info VALUES (?,?)", values.items())
         self._connection.execute("COMMIT")
         self._connection.close()
+        self._leaves.put_behind_tables()
 
     def _flush(self) -> None:
         self._directories.flush()
@@ -151,3 +162,4 @@ class SnapshotWriter:
     def close(self) -> None:
         """Give up; the file is of no use unless ``finish`` was called before."""
         self._connection.close()
+        self._leaves.close()

@@ -5,13 +5,19 @@ from __future__ import annotations
 
 import sqlite3
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Final, TypeAlias
 
-from vfsoverlay._namespace import leaf
+from vfsoverlay._namespace import branch, leaf
+from vfsoverlay._namespace.new_leaves import NewLeaves
 from vfsoverlay._namespace.pending_rows import PendingRows
+from vfsoverlay._namespace.place import Place, read_place, size_of_tables
 from vfsoverlay._namespace.schema import INDEXES, ROOT, read_only_uri
+from vfsoverlay._namespace.whole_file import reading
+
+_Read: TypeAlias = Callable[[Place], bytes]
 
 _FILE: Final = ("name", "size", "mtime_ns", "etag", "storage_class", "version_id")
 _MAKE_LOOSE: Final = """
@@ -29,6 +35,11 @@ _MEASURE: Final = {
     "hidden": "count(*), sum(size), max(size), max(mtime_ns)",
 }
 _COUNT_HIDDEN: Final = "SELECT count(*) + (SELECT count(*) FROM shadowed) FROM hidden WHERE reason != ''"
+#: All directories, and for those that have one leaf, where it is.
+_WITH_LEAVES: Final = """
+    SELECT path, directory.id, directory.mtime_ns, entries, directory.files, count(leaf.id), start, length, checksum
+    FROM directory LEFT JOIN leaf ON leaf.parent = directory.id GROUP BY path ORDER BY path
+"""
 #: Directories that were there before, and whether they have the same number of files and the same directories.
 _BEFORE: Final = """
     SELECT new.id, old.id, new.mtime_ns, old.mtime_ns, new.entries = old.entries AND new.files = old.files
@@ -39,23 +50,26 @@ _BEFORE: Final = """
 """
 
 
-def complete(connection: sqlite3.Connection, *, now_ns: int, previous: str = "") -> dict[str, int]:
+def complete(connection: sqlite3.Connection, leaves: NewLeaves, *, now_ns: int, previous: str = "") -> dict[str, int]:
     """Make a whole of all rows that were put in, and return what was counted.
 
     Args:
         connection: The snapshot, in a transaction.
+        leaves: Its leaves.
         now_ns: When the listing was begun.
         previous: Path of the snapshot before this one, or empty.
     """
     for statement in INDEXES:
         connection.execute(statement)
     for parent in _unordered(connection):
-        _order(connection, parent)
-    _shadow(connection)
+        _order(connection, leaves, parent)
+    _shadow(connection, leaves)
     counts = _measure(connection, now_ns)
     if previous:
-        _keep_mtimes(connection, previous, now_ns)
+        _keep_mtimes(connection, leaves, previous, now_ns)
     (counts["hidden_count"],) = connection.execute(_COUNT_HIDDEN).fetchone()
+    leaves.tidy()
+    _make_branches(connection, leaves)
     return counts
 
 
@@ -70,29 +84,29 @@ def _unordered(connection: sqlite3.Connection) -> list[int]:
     return found
 
 
-def _order(connection: sqlite3.Connection, parent: int) -> None:
+def _order(connection: sqlite3.Connection, leaves: NewLeaves, parent: int) -> None:
     """Cut the files of the directory *parent* into leaves anew; of two with one name, the later one counts."""
     connection.execute(_MAKE_LOOSE)
-    query = "SELECT data FROM leaf WHERE parent = ? ORDER BY id"
-    for (data,) in connection.execute(query, (parent,)):
-        connection.executemany("INSERT OR REPLACE INTO loose VALUES (?,?,?,?,?,?)", leaf.files_in(data))
+    query = "SELECT start, length, checksum FROM leaf WHERE parent = ? ORDER BY id"
+    for place in connection.execute(query, (parent,)):
+        files_in_place = leaf.files_in(leaves.read(place))
+        connection.executemany("INSERT OR REPLACE INTO loose VALUES (?,?,?,?,?,?)", files_in_place)
     connection.execute("DELETE FROM leaf WHERE parent = ?", (parent,))
-    leaves = PendingRows(connection, "leaf", leaf.COLUMNS)
     files = connection.execute(f"SELECT {','.join(_FILE)} FROM loose ORDER BY name")
     while some := files.fetchmany(leaf.SIZE):
-        leaves.add(*leaf.row(parent, *zip(*some, strict=True)))
+        leaves.add(parent, *zip(*some, strict=True))
     leaves.flush()
     connection.execute("DROP TABLE loose")
 
 
-def _shadow(connection: sqlite3.Connection) -> None:
+def _shadow(connection: sqlite3.Connection, leaves: NewLeaves) -> None:
     """Put files that have the name of a directory aside."""
     shadowed = PendingRows(connection, "shadowed", ("parent", *_FILE))
     names = "SELECT name FROM directory WHERE parent = ? AND name BETWEEN ? AND ?"
     for id_, parent, first, last in connection.execute(_SUSPECTS).fetchall():
         folders = {name for (name,) in connection.execute(names, (parent, first, last))}
-        (data,) = connection.execute("SELECT data FROM leaf WHERE id = ?", (id_,)).fetchone()
-        files = list(leaf.files_in(data))
+        place = connection.execute("SELECT start, length, checksum FROM leaf WHERE id = ?", (id_,)).fetchone()
+        files = list(leaf.files_in(leaves.read(place)))
         left = [file for file in files if file.name not in folders]
         if len(left) == len(files):
             continue
@@ -101,9 +115,8 @@ def _shadow(connection: sqlite3.Connection) -> None:
                 shadowed.add(parent, *file)
         connection.execute("DELETE FROM leaf WHERE id = ?", (id_,))
         if left:
-            changed = PendingRows(connection, "leaf", leaf.COLUMNS)
-            changed.add(*leaf.row(parent, *zip(*left, strict=True)))
-            changed.flush()
+            leaves.add(parent, *zip(*left, strict=True))
+    leaves.flush()
     shadowed.flush()
 
 
@@ -140,30 +153,48 @@ def _measure(connection: sqlite3.Connection, now_ns: int) -> dict[str, int]:
     return {"object_count": objects, "total_size": total, "largest_size": largest}
 
 
-def _keep_mtimes(connection: sqlite3.Connection, previous: str, now_ns: int) -> None:
+def _keep_mtimes(connection: sqlite3.Connection, leaves: NewLeaves, previous: str, now_ns: int) -> None:
     """A directory's mtime changes exactly when the names in it do: else it stays, and never stays by chance."""
     connection.execute("COMMIT")  # ATTACH works outside of transactions only
     connection.execute("ATTACH ? AS previous", (read_only_uri(previous),))
-    kept = list(_mtimes_to_keep(connection, now_ns))
+    with reading(previous) as descriptor:
+        read_previous = partial(read_place, descriptor, size_of_tables(descriptor))
+        kept = list(_mtimes_to_keep(connection, leaves.read, read_previous, now_ns))
     connection.execute("DETACH previous")
     connection.execute("BEGIN")
     connection.executemany("UPDATE directory SET mtime_ns = ? WHERE id = ?", kept)
 
 
-def _mtimes_to_keep(connection: sqlite3.Connection, now_ns: int) -> Iterator[tuple[int, int]]:
+def _mtimes_to_keep(
+    connection: sqlite3.Connection, read: _Read, read_previous: _Read, now_ns: int
+) -> Iterator[tuple[int, int]]:
     """What the mtime of some directories has to be, and their ids."""
     for new_id, old_id, new, old, alike in connection.execute(_BEFORE):
-        if alike and _digest(connection, "main", new_id) == _digest(connection, "previous", old_id):
+        same = alike and _digest(connection, "main", new_id, read) == _digest(
+            connection, "previous", old_id, read_previous
+        )
+        if same:
             if new != old:
                 yield old, new_id
         elif new == old:
             yield now_ns, new_id
 
 
-def _digest(connection: sqlite3.Connection, schema: str, directory: int) -> bytes:
+def _digest(connection: sqlite3.Connection, schema: str, directory: int, read: _Read) -> bytes:
     """A digest of the names of the files in *directory*, however they are cut into leaves."""
     digest = blake2b()
-    rows: Any = connection.execute(f"SELECT data FROM {schema}.leaf WHERE parent = ? ORDER BY first", (directory,))
-    for (data,) in rows:
-        digest.update(leaf.name_bytes(data))
+    query = f"SELECT start, length, checksum FROM {schema}.leaf WHERE parent = ? ORDER BY first"
+    for place in connection.execute(query, (directory,)):
+        digest.update(leaf.name_bytes(read(place)))
     return digest.digest()
+
+
+def _make_branches(connection: sqlite3.Connection, leaves: NewLeaves) -> None:
+    """Pack the directories, as they are now, into branches."""
+    connection.execute("DELETE FROM branch")
+    branches = PendingRows(connection, "branch", ("first", "start", "length", "checksum"))
+    directories = connection.execute(_WITH_LEAVES)
+    while some := directories.fetchmany(branch.SIZE):
+        rows = [branch.DirectoryRow._make((*row[1:5], row[6:] if row[5] == 1 else None)) for row in some]
+        branches.add(some[0][0], *leaves.put(branch.pack([path for path, *_ in some], rows)))
+    branches.flush()

@@ -45,19 +45,17 @@ def pieces(descriptor: int) -> Iterator[bytes]:
         yield piece
 
 
+def written_over(source: int, target: int) -> int:
+    """Write what is left to read of *source* to *target*, and return how many bytes that was."""
+    size = 0
+    for piece in pieces(source):
+        write_all(target, piece)
+        size += len(piece)
+    return size
+
+
 def write_all(descriptor: int, data: bytes) -> None:
     """Write all of *data*."""
     view = memoryview(data)
     while view:
         view = view[_real.write(descriptor, view) :]
-
-
-def copy_file(source: str, target: str) -> None:
-    """Overwrite the empty file *target* with *source*."""
-    with reading(source) as reader:
-        writer = _real.open(target, O_WRONLY | O_CLOEXEC)
-        try:
-            for piece in pieces(reader):
-                write_all(writer, piece)
-        finally:
-            _real.close(writer)

@@ -65,6 +65,22 @@ def test_a_refresh_of_one_directory_lists_only_that(build: Build) -> None:
     new.close()
 
 
+def test_refreshes_of_directories_do_not_make_the_file_grow(build: Build) -> None:
+    """What was listed before and is no more, or is cut anew, leaves nothing in the file, however often."""
+    store = ListedStore([f"p/{d}/{i:04d}" for d in range(4) for i in range(200)])
+    snapshot = build(store, "p/")
+    sizes = set()
+    for _ in range(5):
+        refreshed = refresh_snapshot(snapshot, store.list_pages, "2", **LIMITS)
+        snapshot.close()
+        snapshot = refreshed
+        assert [len(snapshot.names(f"{d}")) for d in range(4)] == [200] * 4
+        sizes.add(os.path.getsize(snapshot.path))
+    assert len(sizes) == 1
+    assert snapshot.is_sound()
+    snapshot.close()
+
+
 def test_a_directory_that_lost_all_its_objects_goes_with_those_above(build: Build) -> None:
     """After a refresh an implied directory that holds nothing is gone, and a file it had shadowed is back."""
     store = ListedStore({"a": 7, "a/b/c": 1, "k//x": 1, "k/b/c": 1, "m/": 0, "m/b/c": 1})

@@ -20,13 +20,17 @@ FILES = [
     FileNode("é" * 500, 2, 7, "é", "", ""),
     FileNode("\U0001f600", 2**63 - 1, 1, "x" * 5000, "", ""),
 ]
+#: Texts of one length each: ASCII, of one character, and with as many characters but not as many bytes.
+ALIKE = [FileNode(f"{i}", i, -i, f"{i:032x}", "ab"[i % 2], "éaé"[i % 3] + "x") for i in range(9)]
 
 
 def pack(files: list[FileNode]) -> bytes:
     return leaf.pack(*zip(*files, strict=True))
 
 
-@pytest.mark.parametrize("files", [FILES, FILES[:1], FILES[:2], FILES[2:]], ids=["all", "one", "two", "others"])
+@pytest.mark.parametrize(
+    "files", [FILES, FILES[:1], FILES[:2], FILES[2:], ALIKE], ids=["all", "one", "two", "others", "alike"]
+)
 def test_files_come_out_as_they_went_in(files: list[FileNode]) -> None:
     """Every field of every file is what it was, all at once or looked for by name."""
     packed = pack(files)

@@ -206,7 +206,7 @@ def test_only_snapshots_of_this_version_are_opened(build: Build, tmp_path: Path)
         open_snapshot(str(tmp_path / "missing"))
     path = Path(build(ListedStore([f"{i}" for i in range(500)])).path)
     good, bad = path.read_bytes(), tmp_path / "bad?#%"
-    for content in (b"", b"x" * 4096, good[:100], good[:4096]):
+    for content in (b"", b"x" * 4096, good[:100], good[:4096], good[:-1], good + b"x"):
         bad.write_bytes(content)
         _refused(bad)
     for change in ("PRAGMA user_version = 99", "PRAGMA application_id = 7", "DELETE FROM info WHERE name = 'prefix'"):
