@@ -85,7 +85,9 @@ class Exchange:
 
     def read(self) -> bytes:
         """The whole body, which must be as long as announced."""
-        whole, buffer = bytearray(), memoryview(bytearray(_HEAD_READ))
+        # In as few pieces as there can be: after each, another thread may keep the interpreter lock for milliseconds.
+        size = max(_HEAD_READ, min(self._left or 0, _LONGEST_READ))
+        whole, buffer = bytearray(), memoryview(bytearray(size))
         while size := self.readinto(buffer):
             whole += buffer[:size]
             if len(whole) > _LONGEST_READ:
