@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from heapq import merge
 from itertools import chain
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 from vfsoverlay._namespace import leaf
@@ -30,6 +30,9 @@ _MAX_SINGLE: Final = 10_000
 
 _BRANCHES: Final = "SELECT first, start, length, checksum FROM branch ORDER BY first"
 _LEAVES: Final = "SELECT first, start, length, checksum FROM leaf WHERE parent = ? ORDER BY first"
+
+
+_NAME: Final = itemgetter(0)
 
 
 class _Directory:
@@ -203,8 +206,10 @@ class Snapshot:
             other = self._directories.items.get(path)  # of a thread that was quicker
             if other is not None and other.nodes is not None:
                 return other.nodes
-            files = chain.from_iterable(map(leaf.files_in, self._leaves(directory)))
-            nodes: dict[str, Node] = {node.name: node for node in files}
+            nodes: dict[str, Node] = {}
+            for data in self._leaves(directory):
+                files = list(leaf.files_in(data))
+                nodes.update(zip(map(_NAME, files), files, strict=True))
             if directory.entries > directory.files:
                 nodes.update((node.name, node) for node in self._folders(directory))
                 nodes = dict(sorted(nodes.items()))

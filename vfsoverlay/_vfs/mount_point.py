@@ -90,7 +90,7 @@ class MountPoint:
         self.owner = (_real.geteuid() if uid is None else uid, os.getegid() if gid is None else gid)
         modes = spec.option("file_mode"), spec.option("dir_mode")
         self._all_may_read = modes[0] & 0o444 == 0o444
-        self._make_status = attributes.StatusMaker(store.origin, prefix, self.device, self.owner, modes)
+        self._make_status = attributes.status_maker(store.origin, prefix, self.device, self.owner, modes)
         self._status: dict[str, tuple[Node, os.stat_result]] = {}
         #: Whether what a path is changes with ``kept_status`` alone.
         self.names_stay = isinstance(namespace, Snapshot)
