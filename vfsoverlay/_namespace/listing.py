@@ -129,9 +129,10 @@ def _pages(list_pages: ListPages, prefix: str, page_size: int, workers: int, tim
             if page is None:
                 return
             elapsed, working = timer()
-            working = max(working - worked, _CLOCK_TICK)
-            waiting = elapsed - started - working
+            waiting = elapsed - started - max(working - worked, _CLOCK_TICK)
             yield page.rows
+            # Who takes the page works with it before the next one is asked for.
+            working = max(timer()[1] - worked, _CLOCK_TICK)
             number += 1
             # Pages that come without waiting cannot come faster; they may be parts of one answer.
             # One slow page is an accident.
@@ -139,7 +140,8 @@ def _pages(list_pages: ListPages, prefix: str, page_size: int, workers: int, tim
             if number >= _ALONE and workers > 1 and len(page.rows) >= page_size and slow:
                 break
             before = waiting
-        # While one waits for its page others can parse theirs; more would only take the processor from each other.
+        # While one waits for its page others can parse theirs, and have them taken; more would only take the processor
+        # from each other, and above all from the one thread that takes all pages.
         useful = 2 + math.ceil(waiting / working)
         yield from Crew(list_pages, prefix, page_size).run(begun, page.rows, min(workers, useful))
     finally:

@@ -138,6 +138,22 @@ def test_files_and_directories_of_a_huge_directory_come_in_one_order(build: Buil
     assert list(snapshot.scan("d")) == streamed
 
 
+def test_a_look_up_asks_the_tables_hardly_ever(build: Build) -> None:
+    """A first look-up queries SQLite where a directory has several leaves, once, and else not at all."""
+    small, large = [f"s{d}/{f}" for d in range(99) for f in range(3)], [f"l/{f:04d}" for f in range(1000)]
+    snapshot = open_snapshot(build(ListedStore([*large, *small])).path, load_share=0)
+    queries: list[str] = []
+    connection = snapshot._file._connection
+    assert connection is not None
+    connection.set_trace_callback(queries.append)
+    assert all(isinstance(snapshot.lookup(path), FileNode) for path in small)
+    assert snapshot.lookup("s7/x") is None
+    assert queries == []
+    assert all(isinstance(snapshot.lookup(path), FileNode) for path in large)
+    assert len(queries) == 1
+    snapshot.close()
+
+
 def test_many_directories_stay_within_the_limit(build: Build) -> None:
     """Whatever was walked, no more entries are in memory than the limit, and answers stay right."""
     snapshot = build(ListedStore([f"{d:03d}/{f:03d}" for d in range(30) for f in range(100)]))
