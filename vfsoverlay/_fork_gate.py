@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from contextlib import ContextDecorator
+from typing import Final
+
+#: Seconds that a fork waits at most; sections take seconds at worst. But a Ctrl-C between the first lines of
+#: ``__enter__`` leaves a mark that nobody takes back.
+_PATIENCE: Final = 60.0
 
 
 class ForkGate(ContextDecorator):
@@ -14,9 +20,13 @@ class ForkGate(ContextDecorator):
     and nobody in the child releases what a thread of the parent had. It would wait forever at its first
     query, even on a connection of its own: SQLite's allocator and its table of open files have one lock
     each for the whole process. Many threads may be inside at once, and one may enter again.
+
+    Args:
+        patience: Seconds after which a fork goes on all the same.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = _PATIENCE) -> None:
+        self._patience = patience
         self._begin()
         os.register_at_fork(before=self._close, after_in_parent=self._open, after_in_child=self._begin)
 
@@ -39,11 +49,12 @@ class ForkGate(ContextDecorator):
 
     def __exit__(self, *_exception: object) -> None:
         me = threading.get_ident()
-        depth = self._inside[me] - 1
+        # There is no mark if a fork ran out of patience with this thread.
+        depth = self._inside.get(me, 1) - 1
         if depth:
             self._inside[me] = depth
             return
-        del self._inside[me]
+        self._inside.pop(me, None)
         if self._forks:
             with self._changed:
                 self._changed.notify_all()
@@ -51,7 +62,7 @@ class ForkGate(ContextDecorator):
     def _step_back(self, me: int) -> None:
         """Be outside again until the forks are over."""
         with self._changed:
-            del self._inside[me]
+            self._inside.pop(me, None)
             self._changed.notify_all()
             while self._forks:
                 self._changed.wait()
@@ -59,11 +70,14 @@ class ForkGate(ContextDecorator):
 
     def _close(self) -> None:
         me = threading.get_ident()
+        deadline = time.monotonic() + self._patience
         with self._changed:
             self._forks += 1
             # A copy, in one step: others come and go meanwhile.
-            while any(thread != me for thread in list(self._inside)):
-                self._changed.wait()
+            while others := [thread for thread in list(self._inside) if thread != me]:
+                if not self._changed.wait(deadline - time.monotonic()):
+                    for thread in others:
+                        self._inside.pop(thread, None)
 
     def _open(self) -> None:
         with self._changed:

@@ -53,6 +53,19 @@ def test_a_fork_waits_for_the_section(gate: ForkGate) -> None:
     assert statuses == [0]
 
 
+def test_a_fork_does_not_wait_forever() -> None:
+    """A thread that never leaves, as after a Ctrl-C on its way in, delays a fork and does not hang it."""
+    gate = ForkGate(patience=0.1)
+    gate.__enter__()
+    thread, statuses = fork_in_a_thread()
+    thread.join(20)
+    assert statuses == [0]
+    gate.__exit__()  # which comes late, and does no harm
+    thread, statuses = fork_in_a_thread()
+    thread.join(20)
+    assert statuses == [0]
+
+
 def test_a_thread_may_fork_inside(gate: ForkGate) -> None:
     """A fork by the thread that is inside does not wait for itself."""
     with gate:
