@@ -9,6 +9,7 @@ from setuptools._distutils.sysconfig import customize_compiler
 from setuptools.errors import BaseError, CompileError
 
 SOURCES = {
+    "vfsoverlay._cache._pinned": "vfsoverlay/_cache/_pinned.c",
     "vfsoverlay._patch._dispatch": "vfsoverlay/_patch/_dispatch.c",
     "vfsoverlay._untracked": "vfsoverlay/_untracked.c",
 }

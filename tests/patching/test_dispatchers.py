@@ -144,6 +144,20 @@ def test_an_object_is_asked_for_its_path_once(path: str, folder: str) -> None:
     assert within.asked == 1
 
 
+def test_a_type_error_of_a_path_is_its_own() -> None:
+    """What the ``__fspath__`` of an argument raises is no sign that there is none: it arrives, after one call."""
+
+    class Broken(Spelled):
+        def __fspath__(self) -> Any:
+            return super().__fspath__() + 1
+
+    for call in (os.stat, os.listdir, open):
+        broken = Broken("text")
+        with pytest.raises(TypeError, match="concatenate"):
+            call(broken)
+        assert broken.asked == 1
+
+
 class Without:
     """What takes back that it is a path."""
 
@@ -278,7 +292,7 @@ def test_pure_python_can_be_chosen() -> None:
     """With VFSOVERLAY_PURE nothing that is written in C is loaded."""
     script = (
         "import sys, vfsoverlay._patch.quick as q, vfsoverlay._vfs.attributes as a; "
-        "names = {'vfsoverlay._patch._dispatch', 'vfsoverlay._untracked'}; "
+        "names = {'vfsoverlay._cache._pinned', 'vfsoverlay._patch._dispatch', 'vfsoverlay._untracked'}; "
         "print(q._COMPILED, a._COMPILED, *names.intersection(sys.modules))"
     )
     environment = {**os.environ, "VFSOVERLAY_PURE": "1"}
@@ -290,6 +304,6 @@ def test_pure_python_can_be_chosen() -> None:
 def test_the_wheel_has_what_can_be_compiled() -> None:
     """Where there is a compiler and the headers of Python, the wheel has all that is written in C."""
     headers = Path(sysconfig.get_path("include"), "Python.h").exists()
-    script = "import vfsoverlay._patch._dispatch, vfsoverlay._untracked"
+    script = "import vfsoverlay._cache._pinned, vfsoverlay._patch._dispatch, vfsoverlay._untracked"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert (done.returncode == 0) == (headers and shutil.which("cc") is not None)

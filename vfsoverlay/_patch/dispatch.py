@@ -133,17 +133,13 @@ INSIDE: Final = STATE.inside
 def text_of(path: Any) -> Any:
     """*path* after ``__fspath__``, once; itself where it has none or answers nonsense (the real call complains)."""
     try:
-        convert = type(path).__fspath__
-    except AttributeError:
+        return os.fspath(path)
+    except TypeError as error:
+        trace = error.__traceback__
+        if trace is not None and trace.tb_next is not None:
+            # The path's own method raised it.
+            raise
         return path
-    # A class that says None has none, as CPython words it since 3.13; the real call knows its own words.
-    if convert is None or isinstance(path, _TEXT):
-        return path
-    text = convert(path)
-    return text if text.__class__ is str or isinstance(text, _TEXT) else path
-
-
-_TEXT: Final = (str, bytes)
 
 
 def _taken_buffers() -> tuple[type[Any], ...]:

@@ -12,13 +12,15 @@ from vfsoverlay._patch import quick
 from vfsoverlay._patch.dispatch import INSIDE, STATE, answer, found_after_all, locate, text_of, trimmed
 from vfsoverlay._patch.on_path import OnPath
 from vfsoverlay._patch.patch_os import creates_elsewhere
-from vfsoverlay._vfs.file import open_stream
+from vfsoverlay._vfs.file import Streams
 from vfsoverlay._vfs.location import Failed, Foreign, Location
 
 _state = STATE
+_inside = INSIDE
 _needle = "\0"
 _READING = quick.READING
 STATE.watch(globals())
+_STREAMS = Streams(answer, STATE.files)
 
 
 class Open(OnPath):
@@ -56,8 +58,12 @@ class Open(OnPath):
                     if place is None:
                         raise
             try:
-                if file.__class__ is bool:
-                    file = _descriptor(file)
+                if file.__class__ is not str:
+                    file = _descriptor(file) if file.__class__ is bool else text_of(file)
+                if place is None and file.__class__ is str and mode in _READING and not _inside.active:
+                    place = _state.files.located(file)
+                    if place is not None:
+                        return _STREAMS.open(place, file, mode, buffering, encoding, errors, newline, closefd)
                 return ours(place, file, mode, buffering, encoding, errors, newline, closefd)
             except BaseException as error:  # noqa: BLE001 - raised again below
                 raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
@@ -75,17 +81,12 @@ class Open(OnPath):
         newline: Any = None,
         closefd: Any = True,
     ) -> Any:
-        path = file if file.__class__ is str else text_of(file)
-        if place is None and path.__class__ is str and mode in _READING:
-            place = None if INSIDE.active else _state.files.located(path)
-        if place is None and not isinstance(path, int):
+        if place is None and not isinstance(file, int):
             follow = not isinstance(mode, str) or "x" not in mode
-            place = locate(path, follow=follow, creates=mode not in _READING)
+            place = locate(file, follow=follow, creates=mode not in _READING)
         if place is None:
-            return self._foreign(path, mode, buffering, encoding, errors, newline, closefd)
-        if type(place) is Location:
-            return open_stream(answer, _state.files, place, path, mode, buffering, encoding, errors, newline, closefd)
-        return _open_place(self.real, place, path, mode, buffering, encoding, errors, newline, closefd)
+            return self._foreign(file, mode, buffering, encoding, errors, newline, closefd)
+        return _open_place(self.real, place, file, mode, buffering, encoding, errors, newline, closefd)
 
     def _foreign(self, path: Any, mode: Any, *rest: Any) -> Any:
         try:
@@ -141,7 +142,7 @@ def _open_place(real: Any, place: Any, path: Any, *arguments: Any) -> Any:
     """Open what lies at *place*: CPython does the most of it, so types, names and modes are the real ones."""
     if type(place) is Location:
         # Not by the opener below: a large file is fetched as it is read, by a raw file of our own.
-        return open_stream(answer, _state.files, place, path, *arguments)
+        return _STREAMS.open(place, path, *arguments)
     return real(path, *arguments, partial(_give, place))
 
 

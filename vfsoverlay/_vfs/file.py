@@ -7,7 +7,7 @@ import io
 import os
 import sys
 import warnings
-from functools import partial
+from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vfsoverlay import _real
@@ -37,67 +37,83 @@ class _FetchAsRead(Exception):  # noqa: N818 - it is no error
     """Raised by the opener inside the real open, when all its arguments were found good: a lazy file is wanted."""
 
 
-def open_stream(
-    guard: Callable[..., Any],
-    files: FileSystem,
-    place: Location,
-    file: Any,
-    mode: str = "r",
-    buffering: int = -1,
-    encoding: str | None = None,
-    errors: str | None = None,
-    newline: str | None = None,
-    closefd: bool = True,
-) -> Any:
-    """What ``open(file, mode, ...)`` gives for *place*.
-
-    CPython's own ``open`` checks the arguments, raises the audit event and builds the object; we
-    are its opener. Only where the data is not complete, we build the same object over a
-    ``LazyFile`` instead.
+class Streams:
+    """Opens what lies below mounts as ``open`` does.
 
     Args:
         guard: Calls its first argument with the others; what they do must not come back to us.
         files: The mounts.
-        place: What lies there.
-        file: As the caller spelled it.
-        mode: As of ``open``, like all that follow.
-        buffering: As of ``open``.
-        encoding: As of ``open``.
-        errors: As of ``open``.
-        newline: As of ``open``.
-        closefd: As of ``open``.
-
-    Raises:
-        OSError: As a read-only file system does; or what fetching raised.
-        ValueError: As ``io.open``.
     """
-    try:
-        opener = partial(_open, guard, files, place)
-        return _real.io_open(file, mode, buffering, encoding, errors, newline, closefd, opener)
-    except _FetchAsRead:
-        pass
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        # Reading needs no disk: what cannot be kept is served from memory.
-    if place.point is None:
-        raise place.error(errno.EISDIR)
-    return guard(_open_lazily, files, place.point, place, file, mode, buffering, encoding, errors, newline)
 
+    __slots__ = ("_add", "_files", "_guard", "_opener")
 
-def _open(guard: Callable[..., Any], files: FileSystem, place: Location, _: Any, flags: int) -> int:
-    """The opener of *place* within the real ``open``."""
-    node = place.node
-    if flags == _READ and type(node) is FileNode and not place.slash and place.point is not None:
-        # What was opened before is opened again without the long way: programs do so all the time.
-        opened = place.point.open_known(place.path, node)
-        if opened is not None:
-            files.descriptors.add_identified(*opened, place)
-            return opened[0]
-    if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC) == 0 and guard(_is_lazy, place):
-        raise _FetchAsRead
-    fd: int = guard(open_descriptor, files, place, flags)
-    return fd
+    def __init__(self, guard: Callable[..., Any], files: FileSystem) -> None:
+        self._guard = guard
+        self._files = files
+        self._add = files.descriptors.add_identified
+        self._opener = self._open_descriptor
+
+    def open(
+        self,
+        place: Location,
+        file: Any,
+        mode: str = "r",
+        buffering: int = -1,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+        closefd: bool = True,
+    ) -> Any:
+        """What ``open(file, mode, ...)`` gives for *place*.
+
+        CPython's own ``open`` checks the arguments, raises the audit event and builds the object; we
+        are its opener. Only where the data is not complete, we build the same object over a
+        ``LazyFile`` instead.
+
+        Args:
+            place: What lies there.
+            file: As the caller spelled it.
+            mode: As of ``open``, like all that follow.
+            buffering: As of ``open``.
+            encoding: As of ``open``.
+            errors: As of ``open``.
+            newline: As of ``open``.
+            closefd: As of ``open``.
+
+        Raises:
+            OSError: As a read-only file system does; or what fetching raised.
+            ValueError: As ``io.open``.
+        """
+        try:
+            # A method of the place: as partial(), and made in half the time.
+            opener = MethodType(self._opener, place)
+            return _real.io_open(file, mode, buffering, encoding, errors, newline, closefd, opener)
+        except _FetchAsRead:
+            pass
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            # Reading needs no disk: what cannot be kept is served from memory.
+        if place.point is None:
+            raise place.error(errno.EISDIR)
+        return self._guard(
+            _open_lazily, self._files, place.point, place, file, mode, buffering, encoding, errors, newline
+        )
+
+    def _open_descriptor(self, place: Location, _: Any, flags: int) -> int:
+        """The opener of *place* within the real ``open``."""
+        point = place.point
+        if flags == _READ and point is not None and not place.slash:
+            # What was opened before is opened again without the long way: programs do so all the time.
+            opened = point.open_known(place.path, place.node)
+            if opened is not None:
+                fd, device, inode = opened
+                self._add(fd, device, inode, place)
+                return fd
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC) == 0 and self._guard(_is_lazy, place):
+            raise _FetchAsRead
+        made: int = self._guard(open_descriptor, self._files, place, flags)
+        return made
 
 
 def _is_lazy(place: Location) -> bool:

@@ -96,7 +96,8 @@ class MountPoint:
         self.names_stay = isinstance(namespace, Snapshot)
         #: Attributes by path, as spelled and absolute; another table as soon as names may have changed.
         self.kept_status: dict[str, os.stat_result] = {}
-        self._object_ids: dict[str, tuple[FileNode, ObjectId]] = {}
+        #: By path: the node, the version that it names, and whether anybody may read it at once.
+        self._object_ids: dict[str, tuple[FileNode, ObjectId, bool]] = {}
         #: Objects that were opened in a newer version than the listing names (on_change="reopen").
         self._reopened: dict[str, FileNode | None] = {}
         #: Earlier listings, kept open for calls that have begun on them.
@@ -208,27 +209,34 @@ class MountPoint:
 
     def object_id(self, path: str, node: FileNode) -> ObjectId:
         """The version that *node* names, as the cache knows it; kept, as attributes are."""
-        known = self._object_ids.get(path)
-        if known is not None and known[0] is node:
-            return known[1]
+        kept = self._object_ids.get(path)
+        if kept is None or kept[0] is not node:
+            kept = self._keep_object_id(path, node)
+        return kept[1]
+
+    def _keep_object_id(self, path: str, node: FileNode) -> tuple[FileNode, ObjectId, bool]:
         mtime_ns = 0 if node.etag else node.mtime_ns
         key = self.prefix + path
-        result = ObjectId(self.store.origin, key, node.etag, node.size, mtime_ns, node.version_id)
+        object_id = ObjectId(self.store.origin, key, node.etag, node.size, mtime_ns, node.version_id)
         if len(self._object_ids) >= _MAX_STATUS:
             self._object_ids = {}
-        self._object_ids[path] = node, result
-        return result
+        may_read = self._all_may_read and node.storage_class not in attributes.ARCHIVED
+        kept = self._object_ids[path] = node, object_id, may_read
+        return kept
 
-    def open_known(self, path: str, node: FileNode) -> tuple[int, int, int] | None:
+    def open_known(self, path: str, node: Node | None) -> tuple[int, int, int] | None:
         """The quick way to a file that this process has opened before: a descriptor with its (st_dev, st_ino).
 
         None where the usual way must decide.
         """
-        if not self._all_may_read or node.storage_class in attributes.ARCHIVED:
+        kept = self._object_ids.get(path)
+        if kept is None or kept[0] is not node:
+            if type(node) is not FileNode:
+                return None
+            kept = self._keep_object_id(path, node)
+        if not kept[2] or (self._lookahead is not None and self._lookahead.active):
             return None
-        if self._lookahead is not None and self._lookahead.active:
-            return None
-        return self.cache.open_known(self.object_id(path, node))
+        return self.cache.open_known(kept[1])
 
     def open_complete(self, path: str, node: FileNode, *, purpose: Purpose = "read") -> int:
         """A readable descriptor of all bytes of the file, fetched first where they are missing."""
