@@ -368,7 +368,7 @@ def explain(path: str | bytes | os.PathLike[Any]) -> Explanation:
     text = os.fsdecode(spelled)
     mounts()
     try:
-        return explain_place(text, STATE.files.resolve(spelled))
+        return explain_place(text, STATE.files.find(spelled))
     except OSError as error:
         return explain_failure(text, error)
 
@@ -388,12 +388,11 @@ def local_path(path: str | bytes | os.PathLike[Any]) -> LocalPath:
     """
     spelled = text_of(path)
     mounts()
-    place = STATE.files.resolve(spelled)
-    found = place if isinstance(place, Location) else STATE.files.retry(spelled)
-    if not isinstance(found, Location):
+    place = STATE.files.find(spelled)
+    if not isinstance(place, Location):
         return LocalPath.pinned(os.fsdecode(os.fspath(path)), -1)
     with Blocking("vfsoverlay.local_path"):
-        return materialize.keep(materialize.local_path(STATE.files, found))
+        return materialize.keep(materialize.local_path(STATE.files, place))
 
 
 def _after_fork() -> None:

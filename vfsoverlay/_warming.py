@@ -43,7 +43,7 @@ def wanted_files(wanted: Wanted) -> Iterator[WantedFile]:
 
 def _files_of(path: str) -> Iterator[WantedFile]:
     try:
-        place = STATE.files.resolve(path)
+        place = STATE.files.find(path)
     except OSError:
         # A pattern whose directories are patterns as well names nothing by itself.
         if not glob.has_magic(path):
@@ -65,7 +65,7 @@ def _matching(pattern: str) -> Iterator[WantedFile]:
     found = False
     # With a mount in force the shim is in place, so glob sees the files of the mounts.
     for path in glob.iglob(pattern, recursive=True):
-        place = STATE.files.resolve(path)
+        place = STATE.files.find(path)
         if isinstance(place, Location) and place.point is not None and isinstance(place.node, FileNode):
             found = True
             yield WantedFile(place.point, place.path, place.node, path)

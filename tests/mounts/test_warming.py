@@ -66,6 +66,21 @@ def test_warm_refuses_what_is_not_there(many: list[str], tmp_path: Path) -> None
         vfsoverlay.warm(str(tmp_path))
 
 
+@pytest.mark.parametrize(("wanted", "count"), [("a/001.bin", 1), ("a", 20), ("b/00?.bin", 10), ("*/005.bin", 3)])
+def test_a_link_that_leads_into_a_mount(many: list[str], server: Any, tmp_path: Path, wanted: str, count: int) -> None:
+    """warm(), explain() and local_path() follow a symbolic link on disk that leads into a mount, as open() does."""
+    (tmp_path / "link").symlink_to("/content/data")
+    assert vfsoverlay.warm(f"{tmp_path}/link/{wanted}") == (count, count * 1000)
+    assert server.requests.count("get") == count
+    path = f"{tmp_path}/link/{wanted if count == 1 else 'a/000.bin'}"
+    assert list(vfsoverlay.warm_ahead(path)) == [path]
+    assert vfsoverlay.explain(path).key == path.partition("link/")[2]
+    assert Path(vfsoverlay.local_path(path)) != Path(path)
+    with pytest.raises(FileNotFoundError, match="link/nope"):
+        vfsoverlay.warm(f"{tmp_path}/link/nope")
+    assert len(many) == 60
+
+
 def test_warm_ahead_follows_any_order_lazily(many: list[str], server: Any) -> None:
     """warm_ahead() gives a shuffled, endless order path by path and fetches a bounded number ahead."""
     shuffled = many[::7] + many[3::11]

@@ -161,6 +161,11 @@ class FileSystem:
         place = self._walk(text, path, dir_fd, follow=follow, entry=entry)
         return None if place == _FOREIGN else place
 
+    def find(self, path: Any) -> Location | Foreign:
+        """What *path* is, also where a link on disk leads to it: for who asks us, and not the kernel first."""
+        place = self.resolve(path)
+        return place if isinstance(place, Location) else self.retry(path) or place
+
     def plainly_missing(self, text: str) -> bool:
         """Whether the kernel's word that *text* is missing can be taken: its parent is on disk, and it is no link."""
         head, _, name = text.rpartition("/")
