@@ -339,7 +339,8 @@ def warm(
 
     Raises:
         FileNotFoundError: A path is not there, or a pattern matches nothing.
-        ValueError: A path does not lie below a mount.
+        ValueError: A path does not lie below a mount, or has a null byte.
+        TypeError: Something is no path.
         OSError: A file could not be fetched; those before it are complete. ENOSPC if it does not fit.
     """
     mounts()
@@ -348,7 +349,7 @@ def warm(
 
 
 def warm_ahead(wanted: Wanted, *, ahead: int = 64) -> Iterator[str]:
-    """Give the paths of *wanted* in order while the files behind them are fetched ahead.
+    """Give the paths of *wanted*, as texts, in order while the files behind them are fetched ahead.
 
     For loops over a known, shuffled order, such as a sampler's: each path is given when its file is
     complete, while up to *ahead* further ones are on their way. The errors are those of ``warm``.

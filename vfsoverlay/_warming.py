@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     #: A path, directory or pattern, or many of them.
-    Wanted = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+    Wanted = str | bytes | os.PathLike[Any] | Iterable[str | bytes | os.PathLike[Any]]
 
 
 def wanted_files(wanted: Wanted) -> Iterator[WantedFile]:
@@ -24,15 +24,12 @@ def wanted_files(wanted: Wanted) -> Iterator[WantedFile]:
 
     Raises:
         FileNotFoundError: A path is not there, or a pattern matches nothing.
-        ValueError: A path does not lie below a mount.
+        ValueError: A path does not lie below a mount, or has a null byte.
         TypeError: Something is no path.
     """
-    many: Iterable[Any] = [wanted] if isinstance(wanted, (str, os.PathLike)) else wanted
+    many: Iterable[Any] = [wanted] if isinstance(wanted, (str, bytes, os.PathLike)) else wanted
     for path in many:
-        text = os.fspath(path)
-        if not isinstance(text, str):
-            msg = f"paths to warm are texts, not {text!r}"
-            raise TypeError(msg)
+        text = os.fsdecode(path)
         # Most are the files of an epoch, by their plain paths.
         place = STATE.files.located(text)
         if place is not None and place.point is not None and type(place.node) is FileNode:
@@ -42,6 +39,9 @@ def wanted_files(wanted: Wanted) -> Iterator[WantedFile]:
 
 
 def _files_of(path: str) -> Iterator[WantedFile]:
+    if "\0" in path:
+        msg = f"embedded null byte in {path!r}"
+        raise ValueError(msg)
     try:
         place = STATE.files.find(path)
     except OSError:

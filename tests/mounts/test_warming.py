@@ -66,6 +66,46 @@ def test_warm_refuses_what_is_not_there(many: list[str], tmp_path: Path) -> None
         vfsoverlay.warm(str(tmp_path))
 
 
+class BytesPath(os.PathLike[bytes]):
+    """A path-like object whose path is bytes."""
+
+    def __fspath__(self) -> bytes:
+        return b"/content/data/c/002.bin"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given"),
+    [
+        (b"/content/data/a/001.bin", ["/content/data/a/001.bin"]),
+        (b"/content/data/[ab]/003.bin", ["/content/data/a/003.bin", "/content/data/b/003.bin"]),
+        (BytesPath(), ["/content/data/c/002.bin"]),
+        ([b"/content/data/a/001.bin", BytesPath()], ["/content/data/a/001.bin", "/content/data/c/002.bin"]),
+    ],
+)
+def test_warm_takes_bytes(many: list[str], wanted: Any, given: list[str]) -> None:
+    """warm() and warm_ahead() take paths of bytes, as open() does; warm_ahead() gives them as texts."""
+    assert vfsoverlay.warm(wanted) == (len(given), len(given) * 1000)
+    assert sorted(vfsoverlay.warm_ahead(wanted)) == given
+    assert set(given) <= set(many)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "error", "message"),
+    [
+        ("/content/data/a\0", ValueError, r"embedded null byte in '/content/data/a\\x00'"),
+        (b"/content/data/*\0", ValueError, r"embedded null byte in '/content/data/\*\\x00'"),
+        ([3], TypeError, r"expected str, bytes or os.PathLike object, not int"),
+    ],
+)
+def test_warm_refuses_what_is_no_path(many: list[str], wanted: Any, error: Any, message: str) -> None:
+    """warm() and warm_ahead() refuse what open() takes for no path, and show it as it can be printed."""
+    assert len(many) == 60
+    with pytest.raises(error, match=message):
+        vfsoverlay.warm(wanted)
+    with pytest.raises(error, match=message):
+        list(vfsoverlay.warm_ahead(wanted))
+
+
 @pytest.mark.parametrize(("wanted", "count"), [("a/001.bin", 1), ("a", 20), ("b/00?.bin", 10), ("*/005.bin", 3)])
 def test_a_link_that_leads_into_a_mount(many: list[str], server: Any, tmp_path: Path, wanted: str, count: int) -> None:
     """warm(), explain() and local_path() follow a symbolic link on disk that leads into a mount, as open() does."""
