@@ -18,6 +18,7 @@ from vfsoverlay._namespace.listing import DEFAULT_WORKERS, Limits, list_objects
 from vfsoverlay._namespace.new_leaves import not_written
 from vfsoverlay._namespace.nodes import DEFAULT_PAGE_SIZE, DirectoryNode, ListPages, Progress
 from vfsoverlay._namespace.snapshot import Snapshot, open_snapshot
+from vfsoverlay._namespace.snapshot_file import SnapshotFile
 from vfsoverlay._namespace.snapshot_writer import SnapshotWriter
 from vfsoverlay._namespace.whole_file import reading
 
@@ -100,6 +101,9 @@ def refresh_snapshot(
     errors are those of ``build_snapshot``.
     """
     home = SnapshotHome(snapshot.path.rpartition("/")[0], snapshot.info["identity"])
+    _real.makedirs(home.directory, 0o700)  # somebody may have deleted the cache
+    if path and not _is_whole(snapshot.path):
+        path = ""  # nothing can be taken over: a damaged listing heals by any refresh
     while path and not isinstance(snapshot.lookup(path), DirectoryNode):
         path = path.rpartition("/")[0]
     below = f"{snapshot.prefix}{path}/" if path else snapshot.prefix
@@ -267,6 +271,15 @@ def _as_os_error(directory: str) -> Iterator[None]:
         # SQLite's code of the error came with Python 3.11; its text for a full disk is older than that.
         number = errno.ENOSPC if "full" in str(error) else errno.EIO
         raise not_written(number, str(error), directory) from error
+
+
+def _is_whole(path: str) -> bool:
+    """Whether the snapshot file *path* is there, and its tables are what was written."""
+    try:
+        SnapshotFile(path).close()
+    except OSError:
+        return False
+    return True
 
 
 def _older(path: str, now_ns: int) -> bool:

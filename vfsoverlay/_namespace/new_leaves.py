@@ -13,7 +13,7 @@ from zlib import crc32
 from vfsoverlay import _real
 from vfsoverlay._namespace import leaf
 from vfsoverlay._namespace.pending_rows import PendingRows
-from vfsoverlay._namespace.place import Place, read_place, size_of_tables
+from vfsoverlay._namespace.place import CHECKSUM_SIZE, Place, checksum_of_tables, read_place, size_of_tables
 from vfsoverlay._namespace.whole_file import reading, write_all, written_over
 
 _COLUMNS: Final = ("parent", "first", "last", "files", "size", "largest", "mtime_ns", "start", "length", "checksum")
@@ -90,6 +90,7 @@ class NewLeaves:
                 _real.ftruncate(target, _real.lseek(target, size_of_tables(target), 0))
                 _real.lseek(self._descriptor, 0, 0)
                 written_over(self._descriptor, target)
+                write_all(target, checksum_of_tables(target))
             finally:
                 _real.close(target)
 
@@ -102,7 +103,9 @@ class NewLeaves:
     def _take_over(self, snapshot: str) -> None:
         with reading(snapshot) as descriptor, _writing(self._path):
             _real.lseek(descriptor, size_of_tables(descriptor), 0)
-            self._written = self._size = written_over(descriptor, self._descriptor)
+            self._written = self._size = written_over(descriptor, self._descriptor) - CHECKSUM_SIZE
+            _real.ftruncate(self._descriptor, self._size)
+            _real.lseek(self._descriptor, self._size, 0)
 
     def _copy_used(self) -> None:
         old = self._descriptor

@@ -18,6 +18,8 @@ _HEADER: Final = 100
 _PAGE_SIZE: Final = slice(16, 18)
 _PAGES: Final = slice(28, 32)
 
+#: Bytes of the checksum of the tables, at the end of the file.
+CHECKSUM_SIZE: Final = 4
 
 Place: TypeAlias = "tuple[int, int, int]"
 """The first byte behind the tables, how many there are, and their CRC-32."""
@@ -28,6 +30,11 @@ def size_of_tables(descriptor: int) -> int:
     header = _real.pread(descriptor, _HEADER, 0)
     page_size = int.from_bytes(header[_PAGE_SIZE], "big")
     return (65536 if page_size == 1 else page_size) * int.from_bytes(header[_PAGES], "big")
+
+
+def checksum_of_tables(descriptor: int) -> bytes:
+    """What the file ends with: the CRC-32 of its tables, which SQLite itself does not check."""
+    return crc32(_real.pread(descriptor, size_of_tables(descriptor), 0)).to_bytes(CHECKSUM_SIZE, "big")
 
 
 def read_place(descriptor: int, base: int, place: Place) -> bytes:

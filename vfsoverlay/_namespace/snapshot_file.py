@@ -13,7 +13,7 @@ from typing import Any
 
 from vfsoverlay import _real
 from vfsoverlay._fork_gate import no_fork
-from vfsoverlay._namespace.place import Place, read_place, size_of_tables
+from vfsoverlay._namespace.place import CHECKSUM_SIZE, Place, checksum_of_tables, read_place, size_of_tables
 from vfsoverlay._namespace.schema import APPLICATION_ID, FORMAT, read_only_uri
 
 # Connections of the parent after a fork: SQLite forbids to use or to close them here, and so they are
@@ -55,7 +55,7 @@ class SnapshotFile:
             with self.lock, no_fork:
                 connection = self._connection or self._connect()
                 return connection.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter by a damaged statement in the schema
             raise self.broken(str(error)) from error
 
     def read(self, place: Place) -> bytes:
@@ -124,11 +124,15 @@ class SnapshotFile:
         marks = self.query("PRAGMA application_id") + self.query("PRAGMA user_version")
         if marks != [(APPLICATION_ID,), (FORMAT,)]:
             raise self.broken("it is no snapshot of this version of vfsoverlay")  # noqa: EM101 - passed to broken()
+        size = _real.fstat(self._descriptor).st_size
+        checksum = _real.pread(self._descriptor, CHECKSUM_SIZE, max(0, size - CHECKSUM_SIZE))
+        if checksum != checksum_of_tables(self._descriptor):
+            raise self.broken("its tables are not what was written, or it was cut")  # noqa: EM101 - as above
         info = dict(self.query("SELECT name, value FROM info"))
         wrong = [name for name in _TEXTS if name not in info]
         wrong += [name for name in _NUMBERS if not str(info.get(name)).isdecimal()]
         if wrong:
             raise self.broken(f"it does not say its {', '.join(wrong)}")  # noqa: EM102 - as above
-        if _real.fstat(self._descriptor).st_size != self._leaves_at + int(info["leaf_bytes"]):
+        if size != self._leaves_at + int(info["leaf_bytes"]) + CHECKSUM_SIZE:
             raise self.broken("it was cut, or something was added to it")  # noqa: EM101 - as above
         return info

@@ -130,6 +130,7 @@ class SnapshotWriter:
                 execute("DELETE FROM directory WHERE id = ?", row[:1])
                 for parent, *columns in execute("SELECT * FROM shadowed WHERE parent = ? AND name = ?", row[1:]):
                     self._leaves.add(parent, *([value] for value in columns))
+                    self._leaves.flush()  # it holds the directory that is asked about next
                 execute("DELETE FROM shadowed WHERE parent = ? AND name = ?", row[1:])
             path = path.rpartition("/")[0]
 

@@ -156,11 +156,17 @@ def _measure(connection: sqlite3.Connection, now_ns: int) -> dict[str, int]:
 def _keep_mtimes(connection: sqlite3.Connection, leaves: NewLeaves, previous: str, now_ns: int) -> None:
     """A directory's mtime changes exactly when the names in it do: else it stays, and never stays by chance."""
     connection.execute("COMMIT")  # ATTACH works outside of transactions only
-    connection.execute("ATTACH ? AS previous", (read_only_uri(previous),))
-    with reading(previous) as descriptor:
-        read_previous = partial(read_place, descriptor, size_of_tables(descriptor))
-        kept = list(_mtimes_to_keep(connection, leaves.read, read_previous, now_ns))
-    connection.execute("DETACH previous")
+    try:
+        connection.execute("ATTACH ? AS previous", (read_only_uri(previous),))
+        try:
+            with reading(previous) as descriptor:
+                read_previous = partial(read_place, descriptor, size_of_tables(descriptor))
+                kept = list(_mtimes_to_keep(connection, leaves.read, read_previous, now_ns))
+        finally:
+            connection.execute("DETACH previous")
+    except (sqlite3.Error, OSError):
+        # It is damaged or gone, so any name may be new. If it is the new one that fails, writing meets that as well.
+        kept = [(now_ns, id_) for (id_,) in connection.execute("SELECT id FROM directory")]
     connection.execute("BEGIN")
     connection.executemany("UPDATE directory SET mtime_ns = ? WHERE id = ?", kept)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
-import sqlite3
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from tests.model.listed_store import ListedPage, ListedStore
+from tests.model.snapshot_tables import change_tables
 from vfsoverlay._namespace.generations import build_snapshot, find_reusable, refresh_snapshot
+from vfsoverlay._namespace.nodes import FileNode
 from vfsoverlay._namespace.snapshot import Snapshot, open_snapshot
 from vfsoverlay.errors import ObjectTooLarge, TooManyObjects
 
@@ -97,6 +99,49 @@ def test_a_directory_that_lost_all_its_objects_goes_with_those_above(build: Buil
     assert [hidden.key for hidden in snapshot.hidden()] == ["k//x"]
     assert snapshot.object_count == len(store.sizes)
     snapshot.close()
+
+
+@pytest.mark.parametrize("others", [[], ["z/later"], ["p/q/r/s"]])
+def test_a_shadowed_file_that_is_back_keeps_its_directories(build: Build, others: list[str]) -> None:
+    """Where the last object of a directory goes, the file it had shadowed is back, in the directories it lies in."""
+    store = ListedStore(["top", "p/q/d", "p/q/d/x", *others])
+    old = build(store)
+    del store.sizes["p/q/d/x"]
+    for path in ("p/q/d", "p/q/d", ""):
+        new = refresh_snapshot(old, store.list_pages, path, **LIMITS)
+        old.close()
+        assert isinstance(new.lookup("p/q/d"), FileNode)
+        assert new.names("") == sorted({"top", "p", *(key[0] for key in others)})
+        assert new.names("p/q") == sorted({"d", *(key[4] for key in others if key[0] == "p")})
+        assert (new.object_count, new.hidden_count) == (len(store.sizes), 0)
+        old = new
+    old.close()
+
+
+@pytest.mark.parametrize("path", ["", "b"])
+@pytest.mark.parametrize("damage", [*range(0, 40_000, 4096), "cut", "gone", "directory gone"])
+def test_a_damaged_snapshot_heals_by_a_refresh(build: Build, tmp_path: Path, damage: int | str, path: str) -> None:
+    """Whatever happens to the file of the listing in use, a refresh lists anew; what is left of it is not believed."""
+    store = ListedStore(["a/1", "b/2"] + [f"c{i:03d}/x" for i in range(300)])
+    old = build(store)
+    mtimes = {name: old.lookup(name) for name in ("a", "b", "c007")}
+    store.sizes["b/3"] = 1
+    if damage == "directory gone":
+        shutil.rmtree(tmp_path)
+    elif damage == "gone":
+        os.unlink(old.path)
+    elif isinstance(damage, str):
+        os.truncate(old.path, 5000)
+    else:
+        with open(old.path, "r+b") as file:
+            os.pwrite(file.fileno(), b"\xc1" * 100, damage)
+    new = refresh_snapshot(old, store.list_pages, path, **LIMITS)
+    old.close()
+    assert new.names("b") == ["2", "3"]
+    assert new.object_count == 303
+    assert new.is_sound()
+    assert new.lookup("b") != mtimes["b"]
+    new.close()
 
 
 def test_the_mtime_of_a_directory_changes_with_its_names_only(build: Build) -> None:
@@ -197,10 +242,7 @@ def test_a_doubtful_snapshot_is_not_reused(build: Build, tmp_path: Path, stateme
     """Another source, age, version, or more and larger objects than this mount admits: it is listed anew."""
     snapshot = build(ListedStore(["a"]))
     snapshot.close()
-    connection = sqlite3.connect(snapshot.path)
-    connection.execute(statement)
-    connection.commit()
-    connection.close()
+    change_tables(snapshot.path, statement)
     assert find_reusable(str(tmp_path), "x", max_age=3600, **LIMITS) is None
 
 
@@ -208,10 +250,7 @@ def test_a_snapshot_from_before_a_crash_is_checked_first(build: Build, tmp_path:
     """Snapshots are not synchronised, so one of another boot is reused only if the whole file is consistent."""
     snapshot = build(ListedStore([f"d{i:03d}/{j}" for i in range(300) for j in range(10)]), max_objects=10_000)
     snapshot.close()
-    connection = sqlite3.connect(snapshot.path)
-    connection.execute("UPDATE info SET value = 'another boot' WHERE name = 'boot_id'")
-    connection.commit()
-    connection.close()
+    change_tables(snapshot.path, "UPDATE info SET value = 'another boot' WHERE name = 'boot_id'")
     found = find_reusable(str(tmp_path), "x", max_age=3600, max_objects=10_000, max_object_size=10)
     assert found is not None
     found.close()

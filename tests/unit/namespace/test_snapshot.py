@@ -3,7 +3,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.model.listed_store import ListedPage, ListedStore
+from tests.model.snapshot_tables import change_tables
 from vfsoverlay._namespace import names
 from vfsoverlay._namespace.nodes import DirectoryNode, FileNode
+from vfsoverlay._namespace.place import size_of_tables
 from vfsoverlay._namespace.snapshot import Snapshot, open_snapshot
 
 Build = Callable[..., Snapshot]
@@ -227,15 +228,23 @@ def test_only_snapshots_of_this_version_are_opened(build: Build, tmp_path: Path)
         _refused(bad)
     for change in ("PRAGMA user_version = 99", "PRAGMA application_id = 7", "DELETE FROM info WHERE name = 'prefix'"):
         bad.write_bytes(good)
-        connection = sqlite3.connect(bad)
-        connection.execute(change)
-        connection.commit()
-        connection.close()
+        change_tables(str(bad), change)
         _refused(bad)
     bad.write_bytes(good)
     opened = open_snapshot(str(bad))
     assert opened.lookup("7") is not None
     opened.close()
+
+
+def test_a_changed_bit_in_the_tables_is_not_believed(build: Build, tmp_path: Path) -> None:
+    """SQLite does not check its pages: a snapshot does, and one changed bit in them, or in the checksum, is EIO."""
+    path = Path(build(ListedStore([f"d{i:02d}/f" for i in range(70)])).path)
+    good, bad = path.read_bytes(), tmp_path / "bad"
+    with open(path, "rb") as file:
+        size = size_of_tables(file.fileno())
+    for at in [*range(100, size, 97), len(good) - 1]:
+        bad.write_bytes(good[:at] + bytes([good[at] ^ 1 << at % 8]) + good[at + 1 :])
+        _refused(bad)
 
 
 def _refused(path: Path) -> None:
