@@ -77,7 +77,7 @@ def test_versions_never_mix_in_one_open_file(mount: Any, server: Any, on_change:
 
 
 def test_server_that_ignores_if_match_is_caught(mount: Any, server: Any) -> None:
-    """A server that ignores If-Match cannot slip in another version: each answer's ETag is checked."""
+    """A server that ignores If-Match cannot slip in another version: each answer's ETag or date is checked."""
     server.put("data", "a", b"old")
     mount()
     server.put("data", "a", b"new")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
 
 from vfsoverlay._model import ObjectInfo
 from vfsoverlay._store.errno_map import Failure
 from vfsoverlay._store.kinds import Kind
-from vfsoverlay._store.list_answer import clean_etag
+from vfsoverlay._store.list_answer import clean_etag, parse_http_date
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _NANOSECONDS: Final = 10**9
@@ -34,7 +33,8 @@ def check_answer(status: int, get: Headers, info: ObjectInfo, start: int, stop: 
     """Compare the head of an answer with what was asked for: bytes *start* to *stop* of *info*.
 
     Trusts nothing: some servers ignore If-Match, some ignore Range, some answer 200 with a right
-    Content-Range. Raises ``Failure`` of kind ``CHANGED`` for another version, ``CORRUPT`` for another range.
+    Content-Range. Raises ``Failure`` of kind ``CHANGED`` for another version, ``CORRUPT`` for another range,
+    ``MALFORMED`` where the version is not told.
     """
     _check_version(get, info)
     content_range, length = get("content-range"), get("content-length")
@@ -57,18 +57,17 @@ def check_answer(status: int, get: Headers, info: ObjectInfo, start: int, stop: 
 
 
 def _check_version(get: Headers, info: ObjectInfo) -> None:
-    if info.etag:
-        etag = get("etag")
-        if etag is not None and clean_etag(etag) != info.etag:
+    """Refuse another version, and an answer that does not tell which one it is."""
+    etag = get("etag")
+    if info.etag and etag is not None:
+        if clean_etag(etag) != info.etag:
             raise Failure(Kind.CHANGED, f"its ETag is now {clean_etag(etag)}, not {info.etag}")
         return
-    modified = get("last-modified")
-    if modified is None:
-        return
-    try:
-        seconds = int(parsedate_to_datetime(modified).timestamp())
-    except ValueError:
-        return
+    # The second is all that a header tells, whatever the listing does.
+    modified = get("last-modified") or ""
+    seconds = parse_http_date(modified)
+    if seconds is None:
+        raise Failure(Kind.MALFORMED, "the answer has neither the ETag nor the date that would tell its version")
     if seconds != info.mtime_ns // _NANOSECONDS:
         raise Failure(Kind.CHANGED, f"it was modified at {modified}")
 

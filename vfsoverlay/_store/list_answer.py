@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from calendar import timegm
+from email.utils import parsedate
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -74,6 +75,15 @@ def _parse_date(text: str) -> int:
         offset = int(zone[1:3]) * 3600 + int(zone[-2:]) * 60
         seconds -= offset if zone[0] == "+" else -offset
     return seconds * 10**9 + int((fraction or "0").ljust(9, "0"))
+
+
+def parse_http_date(text: str) -> int | None:
+    """Seconds since the epoch of a date as headers have it, whose zone is always GMT; None if *text* is none."""
+    fields = parsedate(text)
+    try:
+        return None if fields is None else timegm(fields)
+    except (ValueError, OverflowError):
+        return None
 
 
 def clean_etag(text: str) -> str:

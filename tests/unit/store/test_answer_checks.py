@@ -28,14 +28,13 @@ Headers = dict[str, str]
         (200, {"Content-Length": "100", "ETag": "e"}, INFO, Body(10, 10)),
         (200, {}, INFO, Body(10, 10)),
         (200, {"Content-Length": "100", "Last-Modified": THAT_TIME, "ETag": "any"}, NO_ETAG, Body(10, 10)),
-        (200, {"Content-Length": "100", "Last-Modified": "some day"}, NO_ETAG, Body(10, 10)),
         (200, {"Content-Length": "100", "Content-Encoding": "gzip", "ETag": '"e"'}, INFO, Body(10, 10)),
         (206, {"Content-Range": "bytes 10-19/100", "Content-Encoding": "identity"}, INFO, Body(0, 10)),
     ],
 )
 def test_answer_that_is_right(status: int, headers: Headers, info: ObjectInfo, body: Body) -> None:
     """The wanted bytes are found in partial answers, in shorter ones, and in whole objects."""
-    assert check_answer(status, lower_case(headers), info, 10, 20) == body
+    assert check_answer(status, lower_case({"Last-Modified": THAT_TIME, **headers}), info, 10, 20) == body
 
 
 @pytest.mark.parametrize(
@@ -63,5 +62,22 @@ def test_answer_that_is_right(status: int, headers: Headers, info: ObjectInfo, b
 def test_answer_that_is_not(status: int, headers: Headers, info: ObjectInfo, kind: Kind) -> None:
     """Another ETag, size or time is another version; another range, or none told, is a corrupt answer."""
     with pytest.raises(Failure) as caught:
-        check_answer(status, lower_case(headers), info, 10, 20)
+        check_answer(status, lower_case({"Last-Modified": THAT_TIME, **headers}), info, 10, 20)
+    assert caught.value.kind is kind
+
+
+@pytest.mark.parametrize(
+    ("headers", "kind"),
+    [
+        ({"Last-Modified": "Thu, 01 Jan 1970 00:16:41 GMT"}, Kind.CHANGED),
+        ({"Last-Modified": "Thu, 01 Jan 99999999999999999999 00:16:40 GMT"}, Kind.MALFORMED),
+        ({"Last-Modified": "some day"}, Kind.MALFORMED),
+        ({}, Kind.MALFORMED),
+    ],
+)
+@pytest.mark.parametrize("info", [INFO, NO_ETAG])
+def test_answer_without_an_etag(headers: Headers, kind: Kind, info: ObjectInfo) -> None:
+    """An answer without an ETag is of the listed version only if it has the date of that, whatever the listing told."""
+    with pytest.raises(Failure) as caught:
+        check_answer(206, lower_case({"Content-Range": "bytes 10-19/100", **headers}), info, 10, 20)
     assert caught.value.kind is kind

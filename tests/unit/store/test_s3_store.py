@@ -215,6 +215,19 @@ def test_version_without_an_etag_is_told_by_time_and_size(server: S3Server, open
             one.read(info._replace(**change), 1, 3)
 
 
+def test_answers_without_etags_are_of_one_version(server: S3Server, opened: Opener) -> None:
+    """A server that ignores If-Match and answers without ETags gives the bytes of the listed version, or ESTALE."""
+    server.create_bucket("data", public=True)
+    server.put("data", "o", b"12345", last_modified=1_000_000)
+    server.faults.add(Fault.no_etag(times=None, purpose="get"), Fault.ignore_if_match(times=None, purpose="get"))
+    one = opened("s3://data/", **server.mount_options())
+    info = one.info("o")
+    assert one.read(info, 0, 3) == b"123"
+    server.put("data", "o", b"54321", last_modified=1_000_001)
+    with pytest.raises(errors.StaleObject):
+        one.read(info, 3, 5)
+
+
 def test_absent_key(server: S3Server, opened: Opener) -> None:
     """A listed key that is gone is FileNotFoundError, which names it and says what to do."""
     server.create_bucket("data", public=True)
