@@ -34,6 +34,15 @@ def choose(given: str | None) -> str:
     raise OSError(errno.EACCES, msg)
 
 
+def look(given: str | None) -> str:
+    """The directory that ``choose`` gives, for who only looks: nothing is made, and it need not be there."""
+    wanted = given or os.environ.get(VARIABLE)
+    if wanted:
+        return _resolved(_real.absolute(os.path.expanduser(wanted)))
+    candidates = _candidates()
+    return _resolved(next((path for path in candidates if _real.access(path, os.W_OK | os.X_OK)), candidates[0]))
+
+
 def _candidates() -> list[str]:
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     found = [os.path.join(home, "vfsoverlay")] if os.path.isabs(home) else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,7 +10,7 @@ import click
 from vfsoverlay._options import parse_size
 from vfsoverlay.cli.common import as_json, human_sizes
 from vfsoverlay.cli.exit_codes import EXIT_FAILED
-from vfsoverlay.cli.output import counted, print_json, print_line, shown_size
+from vfsoverlay.cli.output import counted, print_json, print_line, shown_name, shown_size
 from vfsoverlay.cli.targets import usage_errors
 
 if TYPE_CHECKING:
@@ -26,13 +27,26 @@ def cache(context: click.Context, cache_dir: str | None) -> None:
     context.obj = cache_dir
 
 
-def _open(context: click.Context) -> BlockCache:
+def _open(context: click.Context) -> tuple[str, BlockCache | None]:
+    """The directory, and the cache in it; None, and nothing is made, where there never was one."""
     from vfsoverlay._cache.block_cache import BlockCache
+    from vfsoverlay._cache.layout import Layout
     from vfsoverlay._vfs import cache_directory
 
-    opened = BlockCache(cache_directory.choose(context.obj))
+    directory = cache_directory.look(context.obj)
+    try:
+        os.stat(Layout(directory).objects)
+    except FileNotFoundError:
+        if context.obj and not os.path.isdir(directory):
+            msg = f"there is no directory {shown_name(directory)}; name one that mounts use, or leave --cache-dir out"
+            raise click.UsageError(msg) from None
+        click.echo(f"vfsoverlay: no object was ever cached in {shown_name(directory)}", err=True)
+        return directory, None
+    except OSError:
+        pass  # it cannot be used: opening it says why
+    opened = BlockCache(cache_directory.choose(directory))
     context.call_on_close(opened.close)
-    return opened
+    return directory, opened
 
 
 @cache.command()
@@ -44,12 +58,14 @@ def info(context: click.Context, human: bool, json: bool) -> None:
 
     With --json: an object with "directory", "objects" (versions of objects) and "bytes" (on disk).
     """
-    opened = _open(context)
-    usage = opened.usage()
+    from vfsoverlay._cache.block_cache import Usage
+
+    directory, opened = _open(context)
+    usage = opened.usage() if opened else Usage(0, 0)
     if json:
-        print_json({"directory": opened.directory, "objects": usage.objects, "bytes": usage.allocated})
+        print_json({"directory": directory, "objects": usage.objects, "bytes": usage.allocated})
         return
-    print_line(f"directory  {opened.directory}")
+    print_line(f"directory  {directory}")
     print_line(f"objects    {usage.objects}")
     print_line(f"bytes      {shown_size(usage.allocated, human=human)}")
 
@@ -63,7 +79,10 @@ def check(context: click.Context, json: bool) -> None:
     What is wrong is dropped, and the exit code is 1. With --json: an object with "objects", "bytes" and
     "problems", a list of objects with "name" and "what".
     """
-    report = _open(context).check()
+    from vfsoverlay._cache.block_cache import Report
+
+    _, opened = _open(context)
+    report = opened.check() if opened else Report(0, 0, [])
     if json:
         problems = [problem._asdict() for problem in report.problems]
         print_json({"objects": report.objects, "bytes": report.allocated, "problems": problems})
@@ -86,7 +105,8 @@ def evict(context: click.Context, size: str, json: bool) -> None:
     """
     with usage_errors():
         wanted = parse_size(size)
-    _report_freed(_open(context).evict(wanted), json=json)
+    _, opened = _open(context)
+    _report_freed(opened.evict(wanted) if opened else 0, json=json)
 
 
 @cache.command()
@@ -97,7 +117,8 @@ def clear(context: click.Context, json: bool) -> None:
 
     With --json: an object with "freed", in bytes.
     """
-    _report_freed(_open(context).clear(), json=json)
+    _, opened = _open(context)
+    _report_freed(opened.clear() if opened else 0, json=json)
 
 
 def _report_freed(freed: int, *, json: bool) -> None:

@@ -395,6 +395,47 @@ def test_the_cache_can_be_looked_after(call: Call, tmp_path: Path) -> None:
     assert "objects    0\n" in call(*cache, "info", "-h")[1]
 
 
+_LOOKING: dict[str, tuple[str, ...]] = {
+    "directory": ("info", "--json"),
+    "0 objects checked, 0 wrong": ("check",),
+    '"freed": 0': ("clear", "--json"),
+    "0 B freed": ("evict", "1GiB"),
+}
+
+
+@pytest.mark.parametrize("words", _LOOKING.values())
+def test_a_cache_directory_that_is_not_there(call: Call, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """A misspelt --cache-dir is a usage error that names it and the next step, and makes no directory."""
+    code, out, err = call("cache", "--cache-dir", f"{tmp_path}/typo", *words)
+    assert (code, out) == (2, "")
+    assert f"there is no directory {tmp_path}/typo; name one that mounts use, or leave --cache-dir out" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("shown", _LOOKING)
+@pytest.mark.parametrize("variable", ["XDG_CACHE_HOME", "VFSOVERLAY_CACHE_DIR", ""])
+def test_a_cache_that_was_never_filled(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, shown: str
+) -> None:
+    """Looking after a cache that was never there says so, finds nothing in it, and makes none."""
+    monkeypatch.delenv("VFSOVERLAY_CACHE_DIR", raising=False)
+    # Where the home has no cache, one in the temp directory would be found.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    directory = {"XDG_CACHE_HOME": tmp_path / "vfsoverlay", "VFSOVERLAY_CACHE_DIR": tmp_path / "own"}.get(variable)
+    given: tuple[str, ...] = ()
+    if variable == "VFSOVERLAY_CACHE_DIR":
+        monkeypatch.setenv(variable, str(directory))
+    elif variable == "XDG_CACHE_HOME":
+        (tmp_path / "vfsoverlay").mkdir()
+    else:
+        directory, given = tmp_path, ("--cache-dir", str(tmp_path))
+    before = sorted(tmp_path.rglob("*"))
+    code, out, err = call("cache", *given, *_LOOKING[shown])
+    assert (code, err) == (0, f"vfsoverlay: no object was ever cached in {directory}\n")
+    assert shown in out
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_damaged_cache_is_told(call: Call, tmp_path: Path) -> None:
     """Cache check names what is wrong, in JSON as well, and exits with 1."""
     assert call("cat", "s3://bucket/a.txt", "-o", f"cache_dir={tmp_path}")[0] == 0
