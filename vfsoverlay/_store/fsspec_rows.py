@@ -8,7 +8,9 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from vfsoverlay._store.list_answer import clean_etag
+from vfsoverlay._store.errno_map import Failure
+from vfsoverlay._store.kinds import Kind
+from vfsoverlay._store.list_answer import checked_moment, clean_etag
 from vfsoverlay._store.protocol import ObjectRow
 
 #: Where file systems keep what changes with the content, strongest first (s3fs, adlfs, http; gcsfs; ocifs, ossfs).
@@ -18,8 +20,12 @@ _TIME_FIELDS: Final = ("LastModified", "last_modified", "mtime", "updated", "mod
 
 
 def row_of(key: str, entry: Mapping[str, Any]) -> ObjectRow:
-    """The row of the file *key*, whose ``info()`` is *entry*."""
-    mtime_ns = _mtime_ns(entry)
+    """The row of the file *key*, whose ``info()`` is *entry*; raises ``Failure`` for a time that no file can have."""
+    try:
+        mtime_ns = checked_moment(_mtime_ns(entry))
+    except (ValueError, OverflowError) as error:
+        told = f"{key!r} has a time that is not a date, or none between the years 1677 and 2262"
+        raise Failure(Kind.REFUSED, told, next_step="give it another time, or leave it out") from error
     return (key, int(entry["size"] or 0), mtime_ns, _etag(entry, mtime_ns), "", "")
 
 

@@ -74,7 +74,7 @@ class FsspecStore:
             entry = self._base.call(attempts, "list", lambda fs: fs.info(self._path(key)))
             if entry["type"] == "directory":
                 raise Failure(Kind.MISSING_KEY, "it is a directory, not a file")
-        return row_of(key, entry)
+            return row_of(key, entry)
 
     def read_range(self, info: ObjectInfo, start: int, stop: int, sink: Sink, *, purpose: Purpose = "read") -> None:
         """Give bytes *start* to *stop* of this version to *sink*; see ``ObjectStore.read_range``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from calendar import timegm
+from datetime import datetime
 from email.utils import parsedate
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -13,7 +14,10 @@ from vfsoverlay._store.protocol import ObjectRow
 #: Storage classes that must be restored before they can be read (S3 API reference, "InvalidObjectState").
 ARCHIVED: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
-_DATE: Final = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:?\d\d)")
+_DATE: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:?\d\d)")
+
+#: Nanoseconds before and after the epoch that 64 bits hold: listings that are kept have dates in so many.
+_MOMENTS: Final = 2**63
 
 
 class MalformedListing(ValueError):  # noqa: N818 - the name says it
@@ -61,27 +65,38 @@ def _since_midnight(rest: str) -> int:
 def parse_date(text: str) -> int:
     """Nanoseconds since the epoch of an ISO 8601 text with a time zone; raises ``MalformedListing``."""
     # A bucket has dates of years, but few days, and no day has more than 86,400 seconds: both are remembered.
-    return _midnight(text[:10]) + _since_midnight(text[10:])
+    try:
+        return checked_moment(_midnight(text[:10]) + _since_midnight(text[10:]))
+    except ValueError as error:
+        msg = f"not a date: {text[:40]!r}"
+        raise MalformedListing(msg) from error
 
 
 def _parse_date(text: str) -> int:
     match = _DATE.fullmatch(text)
     if match is None:
-        msg = f"not a date: {text[:40]!r}"
-        raise MalformedListing(msg)
-    *fields, fraction, zone = match.groups()
-    seconds = timegm(tuple(map(int, fields)))
+        raise ValueError
+    to_the_second, fraction, zone = match.groups()
+    seconds = timegm(datetime.fromisoformat(to_the_second).timetuple())
     if zone != "Z":
         offset = int(zone[1:3]) * 3600 + int(zone[-2:]) * 60
         seconds -= offset if zone[0] == "+" else -offset
     return seconds * 10**9 + int((fraction or "0").ljust(9, "0"))
 
 
+def checked_moment(nanoseconds: int) -> int:
+    """*nanoseconds* since the epoch, if a file can have them as its time; raises ``ValueError``."""
+    if not -_MOMENTS <= nanoseconds < _MOMENTS:
+        msg = "not between the years 1677 and 2262"
+        raise ValueError(msg)
+    return nanoseconds
+
+
 def parse_http_date(text: str) -> int | None:
     """Seconds since the epoch of a date as headers have it, whose zone is always GMT; None if *text* is none."""
     fields = parsedate(text)
     try:
-        return None if fields is None else timegm(fields)
+        return None if fields is None else checked_moment(timegm(fields) * 10**9) // 10**9
     except (ValueError, OverflowError):
         return None
 

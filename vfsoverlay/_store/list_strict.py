@@ -107,9 +107,14 @@ def _row(leaves: dict[str, str], decode: Callable[[str], str], version_id: str =
     if not size.strip().isdecimal():
         msg = f"not a size: {size[:40]!r}"
         raise MalformedListing(msg)
+    try:
+        mtime_ns = parse_date(date.strip())
+    except MalformedListing as error:
+        msg = f"{decode(key)!r} has a time that is {error}"
+        raise MalformedListing(msg) from error
     restored = "RestoreStatus/RestoreExpiryDate" in leaves
     kind = readable_class(leaves.get("StorageClass", "").strip(), restored=restored)
-    return (decode(key), int(size), parse_date(date.strip()), clean_etag(leaves.get("ETag", "")), kind, version_id)
+    return (decode(key), int(size), mtime_ns, clean_etag(leaves.get("ETag", "")), kind, version_id)
 
 
 def _prefixes(elements: list[Element], decode: Callable[[str], str]) -> list[str]:

@@ -58,8 +58,7 @@ class S3fsStore:
         asked = {"Prefix": prefix, "MaxKeys": page_size, "StartAfter": start_after, "Delimiter": delimiter}
         arguments = {name: value for name, value in asked.items() if value != ""}
         while True:
-            answer = self._list(prefix, arguments)
-            rows = [_row(entry) for entry in answer.get("Contents", ())]
+            answer, rows = self._list(prefix, arguments)
             yield Page(rows, [entry["Prefix"] for entry in answer.get("CommonPrefixes", ())])
             if not answer.get("IsTruncated"):
                 return
@@ -72,7 +71,7 @@ class S3fsStore:
             answer = self._base.call(
                 attempts, "list", lambda fs: fs.call_s3("head_object", Bucket=self._bucket, Key=key, **self._sse)
             )
-        return _row({**answer, "Key": key, "Size": answer["ContentLength"]})
+            return _row({**answer, "Key": key, "Size": answer["ContentLength"]})
 
     def read_range(self, info: ObjectInfo, start: int, stop: int, sink: Sink, *, purpose: Purpose = "read") -> None:
         """Give bytes *start* to *stop* of this very version to *sink*; see ``ObjectStore.read_range``."""
@@ -91,14 +90,15 @@ class S3fsStore:
     def close(self) -> None:
         """s3fs closes its connections when it is collected."""
 
-    def _list(self, prefix: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    def _list(self, prefix: str, arguments: dict[str, Any]) -> tuple[dict[str, Any], list[ObjectRow]]:
         attempts = self._base.attempts(listing=True)
         with self._base.telling(_LIST, f"s3://{self._bucket}/{prefix}", attempts):
             answer: dict[str, Any] = self._base.call(
                 attempts, "list", lambda fs: fs.call_s3("list_objects_v2", Bucket=self._bucket, **arguments)
             )
+            rows = [_row(entry) for entry in answer.get("Contents", ())]
         self._base.proved = True
-        return answer
+        return answer, rows
 
 
 def _row(entry: dict[str, Any]) -> ObjectRow:

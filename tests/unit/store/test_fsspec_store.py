@@ -249,6 +249,23 @@ def test_row_of_many_file_systems(entry: dict[str, Any], mtime_ns: int, etag: st
     assert row_of("k", {"size": 5, **entry}) == ("k", 5, mtime_ns, etag, "", "")
 
 
+@pytest.mark.parametrize("time", [10.0**10, -(10.0**10), float("inf"), float("nan"), "9999-12-31T00:00:00Z"])
+def test_time_that_no_file_can_have(time: object) -> None:
+    """A time beyond what a file can have is a failure that names the key."""
+    with pytest.raises(Failure, match="'d/k' has a time that is not a date"):
+        row_of("d/k", {"size": 5, "mtime": time})
+
+
+def test_file_of_another_age(tree: Path, opened: Opener) -> None:
+    """A directory with a file of such a time cannot be mounted, and the error names the file."""
+    os.utime(tree / "d" / "a.txt", (10**10, 10**10))
+    if os.stat(tree / "d" / "a.txt").st_mtime != 10**10:
+        pytest.skip("this disk has no such times")
+    with pytest.raises(errors.CannotAccessSource, match=r"'d/a\.txt' has a time") as caught:
+        opened(f"file://{tree}/").rows()
+    assert caught.value.reason == "failed"
+
+
 @pytest.mark.parametrize(
     ("source", "told"),
     [
@@ -324,6 +341,16 @@ def test_s3fs_tells_why_a_mount_fails(server: S3Server, opened: Opener) -> None:
         with pytest.raises(errors.CannotAccessSource) as caught:
             opened(f"s3://{bucket}/", transport="s3fs", **server.mount_options()).store.check_access("")
         assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("transport", ["auto", "s3fs"])
+def test_object_of_another_age(server: S3Server, opened: Opener, transport: str) -> None:
+    """A listing with a time that no file can have fails the mount and names the key, whatever fetches it."""
+    server.create_bucket("data", public=True)
+    server.put("data", "d/k", b"x", last_modified=10.0**10)
+    with pytest.raises(errors.CannotAccessSource, match="'d/k' has a time that is not a date") as caught:
+        opened("s3://data/", transport=transport, **server.mount_options()).rows()
+    assert caught.value.reason == "failed"
 
 
 def test_s3fs_without_credentials_is_anonymous(server: S3Server, opened: Opener) -> None:

@@ -91,6 +91,7 @@ def test_memory_store() -> None:
         {},
         {"content-length": "5"},
         {"content-length": "5", "last-modified": "yesterday"},
+        {"content-length": "5", "last-modified": "Fri, 31 Dec 9999 23:59:59 GMT"},
         {"content-range": "bytes 0-0/*", "last-modified": "Wed, 21 Oct 2015 07:28:00 GMT"},
     ],
 )

@@ -110,6 +110,17 @@ def test_body_that_is_no_listing(body: bytes) -> None:
         parse_list(body)
 
 
+@pytest.mark.parametrize(
+    "date",
+    ["yesterday", "1677-01-01T00:00:00Z", "2263-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z", "0001-01-01T00:00:00Z",
+     "0000-01-01T00:00:00Z", "2020-13-01T00:00:00Z", "2021-02-29T00:00:00Z", "2020-01-01T25:00:00Z"],
+)  # fmt: skip
+def test_time_that_is_no_date(date: str) -> None:
+    """A time that is no date, or one that no file can have, is refused with the key and the text."""
+    with pytest.raises(MalformedListing, match=f"'b' has a time that is not a date: '{date}'"):
+        parse_list(page(entry("a"), entry("b").replace(DATE, date)))
+
+
 def test_text_between_entries_is_not_skipped() -> None:
     """What stands between two entries makes the strict parser look, which finds what the fast one would have missed."""
     odd = entry("b").replace("<Key>", "<Key >")
@@ -156,6 +167,8 @@ def test_frame_of_a_page() -> None:
         ("1970-01-01T01:00:00+01:00", 0),
         ("1969-12-31T23:30:00-0030", 0),
         ("2000-02-29T12:00:00.123456789Z", 951_825_600_123_456_789),
+        ("2262-04-11T23:47:16.854775807Z", 2**63 - 1),
+        ("1677-09-21T00:12:43.145224192Z", -(2**63)),
     ],
 )
 def test_dates(text: str, nanoseconds: int) -> None:
