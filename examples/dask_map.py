@@ -1,4 +1,8 @@
-"""Map over mounted files on a Dask cluster: paths travel, bytes come from the bucket to the worker that needs them."""
+"""Map over mounted files on a Dask cluster: paths travel, bytes come from the bucket to the worker that needs them.
+
+pip install distributed
+python examples/dask_map.py              # two processes on this machine, a bundled server, no network
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """A Lightning App whose work reads a bucket as a directory, on this machine.
 
-python examples/lightning_mount.py        # needs lightning-app==2.3.2; reads a bundled sample, no network
+pip install lightning-app==2.3.2          # its last version; Python 3.10
+python examples/lightning_mount.py        # reads a bundled sample, no network
 """
 
 from __future__ import annotations

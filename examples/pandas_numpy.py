@@ -1,5 +1,6 @@
 """Give paths below a mount to pandas and numpy.
 
+pip install pandas                               # brings numpy
 python examples/pandas_numpy.py                  # a bundled sample, no network
 python examples/pandas_numpy.py s3://bucket/x/   # describes the CSV files of a prefix of yours
 """

@@ -1,4 +1,8 @@
-"""Map over mounted files on a Ray cluster: every worker process has the mount before it runs anything."""
+"""Map over mounted files on a Ray cluster: every worker process has the mount before it runs anything.
+
+pip install ray
+python examples/ray_map.py               # Ray on this machine, a bundled server, no network
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -46,6 +47,13 @@ NEEDS = {
 def test_every_example_is_run() -> None:
     """No script in examples/ is without its expectation here."""
     assert {path.name for path in EXAMPLES.glob("*.py")} == set(EXPECTED)
+
+
+@pytest.mark.parametrize("name", NEEDS)
+def test_an_example_says_what_to_install(name: str) -> None:
+    """The docstring of an example that needs another package gives the ``pip install`` of it."""
+    told = ast.get_docstring(ast.parse((EXAMPLES / name).read_bytes())) or ""
+    assert f"\npip install {NEEDS[name].replace('_', '-')}" in told
 
 
 @pytest.mark.timeout(300)  # importing Lightning may take half a minute
