@@ -9,6 +9,12 @@ from vfsoverlay._patch.dispatch import found_after_all, trimmed
 from vfsoverlay._patch.replacement import Replacement
 
 
+def plainly_named(call: Any) -> Any:
+    """*call*, a function within a method, under its own name alone: the interpreter's TypeErrors begin with that."""
+    call.__qualname__ = call.__name__
+    return call
+
+
 class OnPath(Replacement):
     __slots__ = ()
 

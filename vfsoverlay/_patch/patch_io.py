@@ -10,7 +10,7 @@ from typing import Any
 from vfsoverlay import _real
 from vfsoverlay._patch import quick
 from vfsoverlay._patch.dispatch import INSIDE, STATE, answer, found_after_all, locate, text_of, trimmed
-from vfsoverlay._patch.on_path import OnPath
+from vfsoverlay._patch.on_path import OnPath, plainly_named
 from vfsoverlay._patch.patch_os import creates_elsewhere
 from vfsoverlay._vfs.file import Streams
 from vfsoverlay._vfs.location import Failed, Foreign, Location
@@ -68,7 +68,7 @@ class Open(OnPath):
             except BaseException as error:  # noqa: BLE001 - raised again below
                 raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
 
-        self.__call__ = open
+        self.__call__ = plainly_named(open)
 
     def answer(
         self,
@@ -130,7 +130,7 @@ class WarningOpen(Open):
                 encoding = io.text_encoding(None, 2)  # type: ignore[attr-defined]  # missing in typeshed for 3.10
             return quiet(file, mode, buffering, encoding, errors, newline, closefd, opener)
 
-        self.__call__ = open
+        self.__call__ = plainly_named(open)
 
 
 def open_replacement(real: Any, home: str) -> Open:

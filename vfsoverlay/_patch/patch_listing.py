@@ -8,7 +8,7 @@ from typing import Any
 
 from vfsoverlay._patch import quick
 from vfsoverlay._patch.dispatch import INSIDE, STATE, answer, found_after_all, reach, text_of, trimmed
-from vfsoverlay._patch.on_path import OnPath
+from vfsoverlay._patch.on_path import OnPath, plainly_named
 from vfsoverlay._vfs import operations
 from vfsoverlay._vfs.location import Location
 from vfsoverlay._vfs.scandir import EntryIterator, Respelled
@@ -54,7 +54,7 @@ class Listdir(OnPath):
             except BaseException as error:  # noqa: BLE001 - raised again below
                 raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
 
-        self.__call__ = listdir
+        self.__call__ = plainly_named(listdir)
 
     def answer(self, place: Any, path: Any = None) -> Any:
         def ours(place: Location) -> Any:

@@ -19,7 +19,7 @@ from vfsoverlay._patch.dispatch import (
     text_of,
     trimmed,
 )
-from vfsoverlay._patch.on_path import OnPath
+from vfsoverlay._patch.on_path import OnPath, plainly_named
 from vfsoverlay._vfs import operations
 from vfsoverlay._vfs.location import Failed, Foreign, Location
 
@@ -70,7 +70,7 @@ class Stat(OnPath):
             except BaseException as error:  # noqa: BLE001 - raised again below
                 raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
 
-        self.__call__ = stat
+        self.__call__ = plainly_named(stat)
 
     def answer(self, place: Any, path: Any, *, dir_fd: Any = None, follow_symlinks: Any = True) -> Any:
         return reach(
@@ -117,7 +117,7 @@ class Lstat(OnPath):
             except BaseException as error:  # noqa: BLE001 - raised again below
                 raise trimmed(error)  # noqa: B904 - as above
 
-        self.__call__ = lstat
+        self.__call__ = plainly_named(lstat)
 
     def seek(self, path: Any, *_: Any, **__: Any) -> Any:
         return found_after_all(path, follow=False)
