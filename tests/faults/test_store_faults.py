@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import os
 import socket
 import threading
@@ -235,15 +234,31 @@ def test_versions_that_do_not_advance(server: S3Server) -> None:
     store.close()
 
 
-class _Endless(BaseHTTPRequestHandler):
-    """Answers every listing with no key, and with another place to go on from."""
+class _Endless(HTTPServer):
+    """Answers every listing with these keys, and says that it goes on: at 0, 1, 2 ..., or over again after *circle*."""
 
+    def __init__(self, keys: str, circle: int | None) -> None:
+        super().__init__(("127.0.0.1", 0), _EndlessAnswer)
+        self.keys = keys
+        self.circle = circle
+        self.pages = 0
+
+    def page(self) -> bytes:
+        token = self.pages % self.circle if self.circle else self.pages
+        self.pages += 1
+        date = "<LastModified>2020-01-01T00:00:00Z</LastModified>"
+        rows = "".join(f"<Contents><Key>p/{key}</Key>{date}<Size>1</Size></Contents>" for key in self.keys)
+        more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>"
+        return f"<ListBucketResult>{more}{rows}</ListBucketResult>".encode()
+
+
+class _EndlessAnswer(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    pages = itertools.count(1)
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        token = f"<NextContinuationToken>{next(self.pages)}</NextContinuationToken>"
-        body = f"<ListBucketResult><IsTruncated>true</IsTruncated>{token}</ListBucketResult>".encode()
+        assert isinstance(self.server, _Endless)
+        body = self.server.page()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -253,19 +268,30 @@ class _Endless(BaseHTTPRequestHandler):
         """Nothing to say."""
 
 
-def test_listing_of_endless_empty_pages() -> None:
-    """A server that says "more" for ever, and each time where, but gives no key, ends in an error as well."""
-    with HTTPServer(("127.0.0.1", 0), _Endless) as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+@pytest.mark.parametrize(
+    ("keys", "circle", "told", "pages"),
+    [
+        ("", None, "1000 pages without a new key", 1000),
+        ("a", None, "1000 pages without a new key", 1001),
+        ("ba", None, "1000 pages without a new key", 1001),
+        ("a", 2, "where it has been before", 3),
+        ("", 7, "where it has been before", 8),
+    ],
+)
+def test_listing_of_endless_pages(keys: str, circle: int | None, told: str, pages: int) -> None:
+    """A server that says "more" for ever, and each time where, but has nothing new or goes in a circle, is an error."""
+    with _Endless(keys, circle) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         settings = S3Settings(anon=True, region="us-east-1", endpoint_url=f"http://127.0.0.1:{running.server_port}")
         store = S3Store("data", settings, Metrics())
-        with pytest.raises(errors.StoreUnavailable, match="1000 pages without a key"):
-            list(store.list_pages("p/"))
+        with pytest.raises(errors.StoreUnavailable, match=told):
+            for _ in zip(store.list_pages("p/"), range(2000), strict=False):
+                pass
         store.close()
         running.shutdown()
         thread.join()
-    assert next(_Endless.pages) == 1001
+    assert running.pages == pages
 
 
 def test_page_without_end(server: S3Server) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final, NoReturn, TypeVar
+from contextlib import AbstractContextManager
+from typing import Final, TypeVar
 
 from vfsoverlay._metrics import Metrics, Purpose
 from vfsoverlay._model import ObjectInfo
@@ -14,18 +15,16 @@ from vfsoverlay._store.kinds import Kind, kind_of
 from vfsoverlay._store.list_answer import ListAnswer, MalformedListing, VersionsAnswer, parse_date
 from vfsoverlay._store.list_parser import parse_list
 from vfsoverlay._store.list_strict import parse_error, parse_versions
+from vfsoverlay._store.listing_course import ListingCourse, Place
 from vfsoverlay._store.protocol import ObjectRow, Page, Sink
 from vfsoverlay._store.range_read import GET_OBJECT, Buffers, RangeRead
 from vfsoverlay._store.s3_client import Request, S3Client
 from vfsoverlay._store.s3_session import S3Session
 from vfsoverlay._store.s3_settings import S3Settings
-from vfsoverlay._store.versions import pages_at
+from vfsoverlay._store.versions import following_versions, pages_at
 
 _LIST: Final = "s3:ListBucket"
 _LIST_VERSIONS: Final = "s3:ListBucketVersions"
-#: Pages without a key after which a listing that still goes on is given up; S3 sends some where objects were deleted.
-_EMPTY_PAGES: Final = 1000
-_NOT_WHERE: Final = "the listing says that it goes on, but not where"
 _Answer = TypeVar("_Answer", ListAnswer, VersionsAnswer)
 
 
@@ -134,49 +133,35 @@ class S3Store:
 
     # ------------------------------------------------------------------------------------- listings
 
-    def _pages_now(self, prefix: str, query: list[tuple[str, str]], start_after: str) -> Iterator[Page]:
+    def _pages_now(self, prefix: str, query: Place, start_after: str) -> Iterator[Page]:
         query = [("list-type", "2"), *query]
         where = [("start-after", start_after)] if start_after and not self._session.is_directory_bucket else []
-        empty = 0
+        course = ListingCourse()
         while True:
             answer = self._page(_LIST, prefix, [*query, *where], parse_list)
-            empty = 0 if answer.rows or answer.prefixes else empty + 1
             # A server that knows only the first version of the listing begins at the beginning.
             rows = [row for row in answer.rows if row[0] > start_after] if start_after else answer.rows
             yield Page(rows, answer.prefixes)
             if not answer.truncated:
                 return
-            if empty == _EMPTY_PAGES:
-                self._refuse(prefix, f"the listing goes on after {empty} pages without a key")
-            where = self._next(answer, where, prefix)
+            where = _following(answer)
+            with self._telling_end(prefix):
+                course.goes_on(_beginning(answer.rows[:1], answer.prefixes), where)
 
-    def _next(self, answer: ListAnswer, where: list[tuple[str, str]], prefix: str) -> list[tuple[str, str]]:
-        """Where the next page begins; a listing that does not advance would never end."""
-        if answer.token:
-            following = [("continuation-token", answer.token)]
-        else:
-            last = max([answer.rows[-1][0] if answer.rows else "", *answer.prefixes[-1:]])
-            # A server that knows only the first version of the listing gives no token and wants a marker.
-            following = [("start-after", last), ("marker", last)]
-        if following == where or following[0][1] == "":
-            self._refuse(prefix, _NOT_WHERE)
-        return following
+    def _telling_end(self, prefix: str) -> AbstractContextManager[None]:
+        """Turns the ``Failure`` of a listing of *prefix* that has no end into an exception."""
+        return self._client.telling(_LIST, f"s3://{self._bucket}/{prefix}", self._client.attempts(listing=True))
 
-    def _refuse(self, prefix: str, told: str) -> NoReturn:
-        """Raise that the listing of *prefix* has no end."""
-        with self._client.telling(_LIST, f"s3://{self._bucket}/{prefix}", self._client.attempts(listing=True)):
-            raise Failure(Kind.MALFORMED, told)
+    def _pages_at(self, prefix: str, query: Place, start_after: str, at: int) -> Iterator[Page]:
+        course = ListingCourse()
 
-    def _pages_at(self, prefix: str, query: list[tuple[str, str]], start_after: str, at: int) -> Iterator[Page]:
-        before: list[tuple[str, str]] | None = None
-
-        def page(markers: list[tuple[str, str]]) -> VersionsAnswer:
-            nonlocal before
-            if markers == before:
-                self._refuse(prefix, _NOT_WHERE)
-            before = markers
-            asked = [("versions", ""), *query, *markers]
-            return self._page(_LIST_VERSIONS, prefix, asked, parse_versions)
+        def page(markers: Place) -> VersionsAnswer:
+            answer = self._page(_LIST_VERSIONS, prefix, [("versions", ""), *query, *markers], parse_versions)
+            if answer.truncated:
+                with self._telling_end(prefix):
+                    rows = [version.row for version in answer.versions[:1]]
+                    course.goes_on(_beginning(rows, answer.prefixes), following_versions(answer))
+            return answer
 
         return pages_at(page, at, start_after)
 
@@ -221,6 +206,22 @@ class S3Store:
         if not _all_below(answer, prefix):
             raise Failure(Kind.MALFORMED, "the listing has keys outside the prefix that was asked for")
         return answer
+
+
+def _following(answer: ListAnswer) -> Place:
+    """Where the page behind *answer* begins."""
+    if answer.token:
+        return [("continuation-token", answer.token)]
+    last = max([answer.rows[-1][0] if answer.rows else "", *answer.prefixes[-1:]])
+    # A server that knows only the first version of the listing gives no token and wants a marker.
+    return [("start-after", last), ("marker", last)]
+
+
+def _beginning(rows: list[ObjectRow], prefixes: list[str]) -> tuple[str, str] | None:
+    """What a page begins with: a key and its version, or a common prefix; None for an empty one."""
+    if rows:
+        return rows[0][0], rows[0][5]
+    return (prefixes[0], "") if prefixes else None
 
 
 def _all_below(answer: ListAnswer | VersionsAnswer, prefix: str) -> bool:

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from vfsoverlay._store.list_answer import VersionsAnswer
+from vfsoverlay._store.listing_course import Place
 from vfsoverlay._store.protocol import ObjectRow, Page
 
-Markers = list[tuple[str, str]]
 
-
-def pages_at(page: Callable[[Markers], VersionsAnswer], at: int, start_after: str) -> Iterator[Page]:
+def pages_at(page: Callable[[Place], VersionsAnswer], at: int, start_after: str) -> Iterator[Page]:
     """Pages of the objects that existed at *at* (nanoseconds since the epoch).
 
     S3 lists versions by key, newest first, so the first version of a key that is not younger than
     *at* is the one that was current; if it is a delete marker, there was no object. A common prefix
     is listed even if all below it is younger: that takes another listing to find out.
     """
-    markers: Markers = [("key-marker", start_after)] if start_after else []
+    markers: Place = [("key-marker", start_after)] if start_after else []
     decided = ""
     while True:
         answer = page(markers)
@@ -32,4 +31,9 @@ def pages_at(page: Callable[[Markers], VersionsAnswer], at: int, start_after: st
         yield Page(rows, answer.prefixes)
         if not answer.truncated:
             return
-        markers = [("key-marker", answer.key_marker), ("version-id-marker", answer.version_marker)]
+        markers = following_versions(answer)
+
+
+def following_versions(answer: VersionsAnswer) -> Place:
+    """Where the page behind *answer* begins."""
+    return [("key-marker", answer.key_marker), ("version-id-marker", answer.version_marker)]
