@@ -13,6 +13,7 @@ from vfsoverlay._store.fsspec_file_system import FileSystem
 from vfsoverlay._store.fsspec_rows import row_of
 from vfsoverlay._store.kinds import Kind
 from vfsoverlay._store.list_answer import readable_class
+from vfsoverlay._store.listing_course import ListingCourse
 from vfsoverlay._store.protocol import ObjectRow, Page, Sink
 from vfsoverlay._store.range_read import GET_OBJECT
 
@@ -57,12 +58,18 @@ class S3fsStore:
         """Pages of the keys that begin with *prefix* and follow *start_after*."""
         asked = {"Prefix": prefix, "MaxKeys": page_size, "StartAfter": start_after, "Delimiter": delimiter}
         arguments = {name: value for name, value in asked.items() if value != ""}
+        course = ListingCourse()
         while True:
             answer, rows = self._list(prefix, arguments)
-            yield Page(rows, [entry["Prefix"] for entry in answer.get("CommonPrefixes", ())])
+            prefixes = [entry["Prefix"] for entry in answer.get("CommonPrefixes", ())]
+            yield Page(rows, prefixes)
             if not answer.get("IsTruncated"):
                 return
-            arguments["ContinuationToken"] = answer["NextContinuationToken"]
+            token = answer.get("NextContinuationToken", "")
+            first = next(iter([*(row[0] for row in rows[:1]), *prefixes]), None)
+            with self._base.telling(_LIST, f"s3://{self._bucket}/{prefix}", self._base.attempts(listing=True)):
+                course.goes_on(None if first is None else (first, ""), [("continuation-token", token)])
+            arguments["ContinuationToken"] = token
 
     def head(self, key: str) -> ObjectRow:
         """What a listing would say of *key*."""

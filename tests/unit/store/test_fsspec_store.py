@@ -353,6 +353,19 @@ def test_object_of_another_age(server: S3Server, opened: Opener, transport: str)
     assert caught.value.reason == "failed"
 
 
+def test_s3fs_listing_that_does_not_advance(server: S3Server, opened: Opener) -> None:
+    """A listing through s3fs that goes on at the same place again ends in an error."""
+    server.create_bucket("data", public=True)
+    body = (
+        b"<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>"
+        b"</ListBucketResult>"
+    )
+    server.faults.add(Fault("body", {"body": body}, purpose="list", times=None))
+    with pytest.raises(errors.StoreUnavailable, match="goes on"):
+        opened("s3://data/", transport="s3fs", **server.mount_options()).rows()
+    assert server.requests.count("list") == 2
+
+
 def test_s3fs_without_credentials_is_anonymous(server: S3Server, opened: Opener) -> None:
     """anon=None means unsigned requests where no credentials are found, through s3fs too."""
     server.create_bucket("data", public=True)
