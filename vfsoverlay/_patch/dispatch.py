@@ -135,8 +135,8 @@ def text_of(path: Any) -> Any:
     try:
         return os.fspath(path)
     except TypeError as error:
-        trace = error.__traceback__
-        if trace is not None and trace.tb_next is not None:
+        # Not kept in a variable: the trace has this frame, which would have the trace, and with it the caller's path.
+        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
             # The path's own method raised it.
             raise
         return path
