@@ -12,6 +12,7 @@ SOURCES = {
     "vfsoverlay._cache._pinned": "vfsoverlay/_cache/_pinned.c",
     "vfsoverlay._patch._dispatch": "vfsoverlay/_patch/_dispatch.c",
     "vfsoverlay._untracked": "vfsoverlay/_untracked.c",
+    "vfsoverlay._vfs._statuses": "vfsoverlay/_vfs/_statuses.c",
 }
 
 

@@ -23,6 +23,13 @@ from vfsoverlay._patch.replacement import Replacement
 from vfsoverlay.testing import S3Server
 
 ROOT = "/content/dispatched"
+#: All that is written in C.
+MODULES = {
+    "vfsoverlay._cache._pinned",
+    "vfsoverlay._patch._dispatch",
+    "vfsoverlay._untracked",
+    "vfsoverlay._vfs._statuses",
+}
 compiled = pytest.mark.skipif(quick._COMPILED is None, reason="the dispatchers are not compiled, or not wanted")
 
 
@@ -292,8 +299,7 @@ def test_pure_python_can_be_chosen() -> None:
     """With VFSOVERLAY_PURE nothing that is written in C is loaded."""
     script = (
         "import sys, vfsoverlay._patch.quick as q, vfsoverlay._vfs.attributes as a; "
-        "names = {'vfsoverlay._cache._pinned', 'vfsoverlay._patch._dispatch', 'vfsoverlay._untracked'}; "
-        "print(q._COMPILED, a._COMPILED, *names.intersection(sys.modules))"
+        f"print(q._COMPILED, a._COMPILED, *{MODULES}.intersection(sys.modules))"
     )
     environment = {**os.environ, "VFSOVERLAY_PURE": "1"}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
@@ -304,6 +310,6 @@ def test_pure_python_can_be_chosen() -> None:
 def test_the_wheel_has_what_can_be_compiled() -> None:
     """Where there is a compiler and the headers of Python, the wheel has all that is written in C."""
     headers = Path(sysconfig.get_path("include"), "Python.h").exists()
-    script = "import vfsoverlay._cache._pinned, vfsoverlay._patch._dispatch, vfsoverlay._untracked"
+    script = f"import {','.join(MODULES)}"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert (done.returncode == 0) == (headers and shutil.which("cc") is not None)

@@ -6,7 +6,7 @@ import os
 import stat
 import struct
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vfsoverlay._compiled import compiled
 from vfsoverlay._namespace.nodes import FileNode
@@ -66,10 +66,21 @@ make_stat: Final[Callable[[int, int, int, tuple[int, int], int, int], os.stat_re
 )
 
 
-def status_maker(
-    origin: str, prefix: str, device: int, owner: tuple[int, int], modes: tuple[int, int]
-) -> Callable[[str, Node], os.stat_result]:
-    """What makes the attributes of a node at a path of one mount; a function, since no other call is as frequent.
+class Looks(NamedTuple):
+    """What the attributes of all that one mount shows have in common."""
+
+    begin: Callable[[], blake2b]
+    """A hash of what all inode numbers begin with, to be updated; to copy one takes half the time of a new one."""
+    device: int
+    owner: tuple[int, int]
+    """User and group."""
+    file_mode: int
+    """Of a file that can be read."""
+    dir_mode: int
+
+
+def looks_of(origin: str, prefix: str, device: int, owner: tuple[int, int], modes: tuple[int, int]) -> Looks:
+    """The looks of one mount.
 
     Args:
         origin: Where the store is; with the key it makes inode numbers.
@@ -78,12 +89,16 @@ def status_maker(
         owner: User and group that all belong to.
         modes: The permissions of files and of directories.
     """
-    # What all inode numbers of the mount begin with: to copy it takes half the time of a new one.
-    begun = blake2b(f"{origin}\0{prefix}".encode("utf-8", "surrogateescape"), digest_size=8).copy
-    file_mode, dir_mode = stat.S_IFREG | modes[0], stat.S_IFDIR | modes[1]
+    begun = blake2b(f"{origin}\0{prefix}".encode("utf-8", "surrogateescape"), digest_size=8)
+    return Looks(begun.copy, device, owner, stat.S_IFREG | modes[0], stat.S_IFDIR | modes[1])
+
+
+def status_maker(looks: Looks) -> Callable[[str, Node], os.stat_result]:
+    """What makes the attributes of a node at a path of one mount; a function, since no other call is as frequent."""
+    begin, device, owner, file_mode, dir_mode = looks
 
     def status(path: str, node: Node) -> os.stat_result:
-        digest = begun()
+        digest = begin()
         digest.update(path.encode() if path.isascii() else path.encode("utf-8", "surrogateescape"))
         if type(node) is FileNode:
             _, size, mtime_ns, _, storage_class, _ = node

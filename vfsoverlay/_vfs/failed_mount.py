@@ -29,9 +29,8 @@ class FailedMount(MountPoint):
         self.error = error
         self.mounted_ns = time.time_ns()
         self.roots = roots_of(inheritance.spec.root_dir)
-        self.lookup = self._lookup
         self.names_stay = False
-        self.kept_status = {}
+        self._look_up_by(self._lookup)
 
     def _lookup(self, path: str) -> Node | None:  # noqa: ARG002 - the same for all paths
         self._fail()

@@ -88,9 +88,8 @@ class FileSystem:
         """The attributes of an absolute *path* without odd parts that is in a mount; None: as ``located``."""
         for prefix, point in self.table.prefixes:
             if path.startswith(prefix) or (len(path) == len(prefix) - 1 and prefix.startswith(path)):
-                status = point.kept_status.get(path)
                 try:
-                    return status or point.status_as_spelled(path, path[len(prefix) :])
+                    return point.statuses.find(path, len(prefix))
                 except OSError:
                     # The long way meets it again, and names the path.
                     return None
@@ -101,16 +100,14 @@ class FileSystem:
         table = self.table
         try:
             known_table, names, place = self._located.get(path, _NOT_LOCATED)
-            if known_table is table and (
-                names is place.point.kept_status or place.point.lookup(place.path) is place.node
-            ):
+            if known_table is table and (names is place.point.statuses or place.point.lookup(place.path) is place.node):
                 return place  # type: ignore[no-any-return]  # it is a Location where the table is one
             found = table.find(path)
             if found is None or path[-1] == "/":
                 return None
             point, rest = found
             # Before the look-up, since another thread may change the names meanwhile; as with the mounts.
-            names = point.kept_status if point.names_stay else None
+            names = point.statuses if point.names_stay else None
             node = point.lookup(rest)
         except OSError:
             # The long way meets it again, and names the path.

@@ -20,6 +20,7 @@ from vfsoverlay._vfs import attributes
 from vfsoverlay._vfs.event_loop import Blocking
 from vfsoverlay._vfs.naming import refreshed
 from vfsoverlay._vfs.read_order import File, ReadOrder
+from vfsoverlay._vfs.statuses import MOST, PresentStatuses, kept_statuses
 from vfsoverlay._vfs.summary import as_html, summary
 from vfsoverlay._vfs.warming import WantedFile, Warmed, fetch_all, files_below
 from vfsoverlay.errors import ObjectArchived, StaleObject
@@ -36,9 +37,7 @@ if TYPE_CHECKING:
     from vfsoverlay._store.protocol import ObjectStore, Sink
     from vfsoverlay._vfs.naming import Names
     from vfsoverlay._vfs.progress import Wish
-
-#: Attributes of so many nodes are kept; beyond it the table starts anew (about 70 MB).
-_MAX_STATUS = 120_000
+    from vfsoverlay._vfs.statuses import Statuses
 
 #: So many refreshes may pass while a call is under way.
 _MOST_RETIRED = 8
@@ -90,12 +89,11 @@ class MountPoint:
         self.owner = (_real.geteuid() if uid is None else uid, os.getegid() if gid is None else gid)
         modes = spec.option("file_mode"), spec.option("dir_mode")
         self._all_may_read = modes[0] & 0o444 == 0o444
-        self._make_status = attributes.status_maker(store.origin, prefix, self.device, self.owner, modes)
+        self._looks = attributes.looks_of(store.origin, prefix, self.device, self.owner, modes)
+        self._make_status = attributes.status_maker(self._looks)
         self._status: dict[str, tuple[Node, os.stat_result]] = {}
-        #: Whether what a path is changes with ``kept_status`` alone.
+        #: Whether what a path is changes with ``statuses`` alone.
         self.names_stay = isinstance(namespace, Snapshot)
-        #: Attributes by path, as spelled and absolute; another table as soon as names may have changed.
-        self.kept_status: dict[str, os.stat_result] = {}
         #: By path: the node, the version that it names, and whether anybody may read it at once.
         self._object_ids: dict[str, tuple[FileNode, ObjectId, bool]] = {}
         #: Objects that were opened in a newer version than the listing names (on_change="reopen").
@@ -103,7 +101,7 @@ class MountPoint:
         #: Earlier listings, kept open for calls that have begun on them.
         self._retired: deque[Names] = deque()
         self._refreshing = threading.Lock()
-        self.lookup: Callable[[str], Node | None] = namespace.lookup
+        self._look_up_by(namespace.lookup)
         self._order = ReadOrder(namespace.lookup, namespace.scan, namespace.is_listed)
         self._lookahead = cache.lookahead(self._resolve) if spec.option("readahead") else None
 
@@ -156,6 +154,16 @@ class MountPoint:
 
     # --- names
 
+    def _look_up_by(self, lookup: Callable[[str], Node | None]) -> None:
+        self.lookup = lookup
+        #: Attributes by path, as spelled and absolute; others as soon as names may have changed. After the look-up: who
+        #: keeps what it gave takes these first, and so never keeps an old name as one of the new ones.
+        self.statuses: Statuses = (
+            kept_statuses(lookup, self._make_status, self._looks)
+            if self.names_stay
+            else PresentStatuses(lookup, self.status)
+        )
+
     def names(self, path: str) -> list[str]:
         """The names in the directory *path*; none where it only leads to a mount point below this one."""
         return self.namespace.names(path) if self._is_listed(path) else []
@@ -177,28 +185,9 @@ class MountPoint:
         if known is not None and (known[0] is node or known[0] == node):
             return known[1]
         result = self._make_status(path, node)
-        if len(self._status) >= _MAX_STATUS:
+        if len(self._status) >= MOST:
             self._status = {}
         self._status[path] = (node, result)
-        return result
-
-    def status_as_spelled(self, path: str, rest: str) -> os.stat_result | None:
-        """The attributes of *rest*, a path below this mount, kept as those of *path*, its spelling.
-
-        They count until the names change, which makes them quicker to find than those of ``status``.
-        None: nothing is there.
-        """
-        # Before the look-up: what is found in names that change meanwhile goes to a table nobody uses.
-        kept = self.kept_status
-        node = self.lookup(rest)
-        if node is None:
-            return None
-        if not self.names_stay:
-            return self.status(rest, node)
-        result = self._make_status(rest, node)
-        if len(kept) >= _MAX_STATUS:
-            kept.clear()
-        kept[path] = result
         return result
 
     # --- bytes
@@ -218,7 +207,7 @@ class MountPoint:
         mtime_ns = 0 if node.etag else node.mtime_ns
         key = self.prefix + path
         object_id = ObjectId(self.store.origin, key, node.etag, node.size, mtime_ns, node.version_id)
-        if len(self._object_ids) >= _MAX_STATUS:
+        if len(self._object_ids) >= MOST:
             self._object_ids = {}
         may_read = self._all_may_read and node.storage_class not in attributes.ARCHIVED
         kept = self._object_ids[path] = node, object_id, may_read
@@ -350,8 +339,7 @@ class MountPoint:
             # The listing is behind the reads (or the server errs): there is nothing newer to turn to.
             return None
         self._reopened[path] = newer
-        self.lookup = self._lookup_reopened
-        self.kept_status = {}
+        self._look_up_by(self._lookup_reopened)
         if newer is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         return newer
@@ -380,8 +368,7 @@ class MountPoint:
         fresh = refreshed(self.namespace, self.spec, self.store, below)
         old, self.namespace = self.namespace, fresh
         self._status, self._reopened = {}, {}
-        self.lookup = fresh.lookup
-        self.kept_status = {}
+        self._look_up_by(fresh.lookup)
         self._order = ReadOrder(fresh.lookup, fresh.scan, fresh.is_listed)
         if old is not fresh:
             # Not closed at once: other threads may be in the middle of a look-up or a listing of it.
