@@ -7,7 +7,7 @@ import fcntl
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from hashlib import blake2b
 from os import O_CLOEXEC, O_CREAT, O_EXCL, O_RDWR, register_at_fork
 from typing import Final
@@ -22,7 +22,7 @@ from vfsoverlay._namespace.snapshot_file import SnapshotFile
 from vfsoverlay._namespace.snapshot_writer import SnapshotWriter
 from vfsoverlay._namespace.whole_file import reading
 
-_SUFFIX: Final = ".sqlite"
+SUFFIX: Final = ".sqlite"
 _KEPT_UNUSED_NS: Final = 7 * 24 * 3600 * 10**9
 """A newest generation that nobody has open goes after a week: it is still there for a run every day."""
 
@@ -152,6 +152,23 @@ def _lock_file(path: str) -> Iterator[int]:
                 _real.close(descriptor)
 
 
+@contextmanager
+def holding(path: str, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock that the file *path* stands for; ``BlockingIOError`` where another does, and *wait* is false."""
+    while True:
+        with _lock_file(path) as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The holder before us removed the file: somebody else may hold a lock of the same name.
+            if not _real.fstat(descriptor).st_nlink:
+                continue
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # somebody may have emptied the cache
+                    _real.unlink(path)
+            return
+
+
 def _after_fork() -> None:
     while _lock_files:
         _real.close(_lock_files.pop())
@@ -169,7 +186,7 @@ class SnapshotHome:
         self.mount_id = mount_id(identity)
 
     def path(self, generation: int) -> str:
-        return f"{self.directory}/{self.mount_id}.{generation:016x}{_SUFFIX}"
+        return f"{self.directory}/{self.mount_id}.{generation:016x}{SUFFIX}"
 
     def info(self, prefix: str, generation: int, listed_at_ns: int = 0) -> dict[str, str]:
         """What a snapshot says about itself."""
@@ -181,22 +198,9 @@ class SnapshotHome:
             "boot_id": boot_id(),
         }
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Hold the lock of this identity: one process lists while the others wait for it."""
-        path = f"{self.directory}/{self.mount_id}.lock"
-        while True:
-            with _lock_file(path) as descriptor:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                # The holder before us removed the file: somebody else may hold a lock of the same name.
-                if not _real.fstat(descriptor).st_nlink:
-                    continue
-                try:
-                    yield
-                finally:
-                    with suppress(OSError):  # somebody may have emptied the cache
-                        _real.unlink(path)
-                return
+        return holding(f"{self.directory}/{self.mount_id}.lock")
 
     @contextmanager
     def new_generation(self) -> Iterator[tuple[str, int]]:
@@ -219,9 +223,9 @@ class SnapshotHome:
         found = []
         for name in _real.listdir(self.directory):
             owner, _, rest = name.partition(".")
-            if owner == self.mount_id and rest.endswith(_SUFFIX):
+            if owner == self.mount_id and rest.endswith(SUFFIX):
                 with suppress(ValueError):
-                    found.append(int(rest[: -len(_SUFFIX)], 16))
+                    found.append(int(rest[: -len(SUFFIX)], 16))
         return sorted(found)
 
     def find(self, oldest_ns: int, max_objects: int, max_object_size: int) -> Snapshot | None:
@@ -257,9 +261,9 @@ class SnapshotHome:
             ours = name.lstrip(".").startswith(self.mount_id + ".")
             if name.endswith(".tmp"):
                 if ours or _older(path, now):
-                    _remove_unused(path)
-            elif name.endswith(_SUFFIX) and (path != self.path(newest) if ours else _older(path, now)):
-                _remove_unused(path)
+                    remove_unused(path)
+            elif name.endswith(SUFFIX) and (path != self.path(newest) if ours else _older(path, now)):
+                remove_unused(path)
 
 
 @contextmanager
@@ -289,11 +293,13 @@ def _older(path: str, now_ns: int) -> bool:
         return False
 
 
-def _remove_unused(path: str) -> None:
-    """Remove *path* unless a process holds its lock."""
+def remove_unused(path: str) -> bool:
+    """Remove *path* unless a process holds its lock; whether it is removed."""
     with suppress(OSError), reading(path) as descriptor:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _real.unlink(path)
+        return True
+    return False
 
 
 def boot_id() -> str:

@@ -69,18 +69,23 @@ class SnapshotFile:
     def is_sound(self) -> bool:
         """Whether the file is consistent as a whole; takes about a second for a million objects."""
         try:
-            if self.query("PRAGMA quick_check") != [("ok",)]:
-                return False
-            for table in ("leaf", "branch"):
-                last = 0
-                some = f"SELECT rowid, start, length, checksum FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT ?"
-                while rows := self.query(some, (last, _CHECKED)):
-                    for row in rows:
-                        self.read(row[1:])
-                    last = rows[-1][0]
+            self.verify()
         except OSError:
             return False
         return True
+
+    def verify(self) -> None:
+        """Read the whole file; raises ``OSError`` (EIO) where it is not consistent."""
+        wrong = self.query("PRAGMA quick_check")
+        if wrong != [("ok",)]:
+            raise self.broken(str(wrong[0][0]))
+        for table in ("leaf", "branch"):
+            last = 0
+            some = f"SELECT rowid, start, length, checksum FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT ?"
+            while rows := self.query(some, (last, _CHECKED)):
+                for row in rows:
+                    self.read(row[1:])
+                last = rows[-1][0]
 
     def after_fork(self) -> None:
         """Drop the parent's connection and lock; called in the child, which holds the file as well."""

@@ -34,9 +34,14 @@ _LONGEST = 10.0**9
 
 def index_directory(cache_dir: str) -> str:
     """Where the listings of a cache directory lie, made if missing."""
-    path = f"{cache_dir}/v1/index"
+    path = index_path(cache_dir)
     _real.makedirs(path, 0o700)
     return path
+
+
+def index_path(cache_dir: str) -> str:
+    """Where the listings of a cache directory lie, or would."""
+    return f"{cache_dir}/v1/index"
 
 
 def identity(spec: Mount, store: ObjectStore, prefix: str) -> str:

@@ -15,6 +15,8 @@ from vfsoverlay.cli.targets import usage_errors
 
 if TYPE_CHECKING:
     from vfsoverlay._cache.block_cache import BlockCache
+    from vfsoverlay._cache.check import Problem
+    from vfsoverlay._namespace.kept_listings import Damage
 
 
 @click.group()
@@ -74,23 +76,28 @@ def info(context: click.Context, human: bool, json: bool) -> None:
 @as_json
 @click.pass_context
 def check(context: click.Context, json: bool) -> None:
-    """Compare everything with its checksum.
+    """Compare objects and listings with their checksums.
 
-    What is wrong is dropped, and the exit code is 1. With --json: an object with "objects", "bytes" and
-    "problems", a list of objects with "name" and "what".
+    What is wrong is dropped unless a program has it open, and the exit code is 1. With --json: an object
+    with "objects", "bytes", "listings" and "problems", a list of objects with "name" and "what".
     """
     from vfsoverlay._cache.block_cache import Report
+    from vfsoverlay._namespace.kept_listings import check_listings
+    from vfsoverlay._vfs.naming import index_path
 
-    _, opened = _open(context)
+    directory, opened = _open(context)
     report = opened.check() if opened else Report(0, 0, [])
+    listings = check_listings(index_path(directory))
+    problems: list[Problem | Damage] = [*report.problems, *listings.damaged]
     if json:
-        problems = [problem._asdict() for problem in report.problems]
-        print_json({"objects": report.objects, "bytes": report.allocated, "problems": problems})
+        document = {"objects": report.objects, "bytes": report.allocated, "listings": listings.checked}
+        print_json({**document, "problems": [problem._asdict() for problem in problems]})
     else:
-        for problem in report.problems:
+        for problem in problems:
             print_line(f"{problem.name}: {problem.what}")
-        print_line(f"{counted(report.objects, 'object')} checked, {len(report.problems)} wrong")
-    if not report.is_clean:
+        checked = f"{counted(report.objects, 'object')} and {counted(listings.checked, 'listing')} checked"
+        print_line(f"{checked}, {len(problems)} wrong")
+    if problems:
         context.exit(EXIT_FAILED)
 
 
@@ -113,7 +120,7 @@ def evict(context: click.Context, size: str, json: bool) -> None:
 @as_json
 @click.pass_context
 def clear(context: click.Context, json: bool) -> None:
-    """Remove all that no program has open.
+    """Remove all objects that no program has open; listings stay.
 
     With --json: an object with "freed", in bytes.
     """

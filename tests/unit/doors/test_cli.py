@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -215,13 +216,18 @@ def test_an_interrupt_ends_serving(tmp_path: Path) -> None:
     assert serving.returncode == 0
 
 
+def _sleeps(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+
 def test_an_interrupt_of_a_listing_is_130(server: S3Server) -> None:
     """Ctrl-C while a command waits for the store ends it with code 130 and one line."""
     with S3Server(latency=30) as slow:
         slow.create_bucket("bucket", public=True)
         command = [sys.executable, "-m", "vfsoverlay", "ls", "s3://bucket/", "--anon", "--endpoint-url", slow.url]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as waiting:
-            while not slow._connections:  # the command has connected, and waits for an answer
+            # Connected and asleep: any Python notices an interrupt just before a system call only after that.
+            while not (slow._connections and _sleeps(waiting.pid)):
                 assert waiting.poll() is None
             waiting.send_signal(signal.SIGINT)
             _, err = waiting.communicate(timeout=10)
@@ -389,7 +395,7 @@ def test_the_cache_can_be_looked_after(call: Call, tmp_path: Path) -> None:
     cache = ("cache", "--cache-dir", str(tmp_path))
     info = json.loads(call(*cache, "info", "--json")[1])
     assert (info["directory"], info["objects"]) == (str(tmp_path), 1)
-    assert call(*cache, "check") == (0, "1 object checked, 0 wrong\n", "")
+    assert call(*cache, "check") == (0, "1 object and 0 listings checked, 0 wrong\n", "")
     assert call(*cache, "evict", "1")[0] == 0
     assert call(*cache, "clear", "--json") == (0, '{\n  "freed": 0\n}\n', "")
     assert "objects    0\n" in call(*cache, "info", "-h")[1]
@@ -397,7 +403,7 @@ def test_the_cache_can_be_looked_after(call: Call, tmp_path: Path) -> None:
 
 _LOOKING: dict[str, tuple[str, ...]] = {
     "directory": ("info", "--json"),
-    "0 objects checked, 0 wrong": ("check",),
+    "0 objects and 0 listings checked, 0 wrong": ("check",),
     '"freed": 0': ("clear", "--json"),
     "0 B freed": ("evict", "1GiB"),
 }
@@ -449,6 +455,25 @@ def test_a_damaged_cache_is_told(call: Call, tmp_path: Path) -> None:
     report = json.loads(out)
     # Its time of change shows the damage, so it would be compared with its checksum before it is served.
     assert (code, report["objects"], len(report["problems"])) in {(1, 1, 1), (0, 1, 0)}
+
+
+@pytest.mark.parametrize("objects_are_there", [True, False])
+def test_a_damaged_listing_is_told(call: Call, tmp_path: Path, objects_are_there: bool) -> None:
+    """Cache check compares the kept listings as well, names a damaged one, drops it, and exits with 1."""
+    assert call("warm", "s3://bucket/deep/more/", "-o", f"cache_dir={tmp_path}")[0] == 0
+    (listing,) = tmp_path.rglob("*.sqlite")
+    content = listing.read_bytes()
+    listing.write_bytes(content[:5000] + b"?" + content[5001:])
+    if not objects_are_there:
+        shutil.rmtree(tmp_path / "v1" / "objects")
+    cache = ("cache", "--cache-dir", str(tmp_path), "check")
+    code, out, _ = call(*cache, "--json")
+    report = json.loads(out)
+    assert (code, report["objects"], report["listings"]) == (1, int(objects_are_there), 1)
+    assert [problem["name"] for problem in report["problems"]] == [listing.name]
+    assert not listing.exists()
+    code, out, _ = call(*cache)
+    assert (code, out.partition(" and ")[2]) == (0, "0 listings checked, 0 wrong\n")
 
 
 def test_doctor_examines(call: Call, tmp_path: Path) -> None:
