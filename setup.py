@@ -11,6 +11,7 @@ from setuptools.errors import BaseError, CompileError
 SOURCES = {
     "vfsoverlay._cache._pinned": "vfsoverlay/_cache/_pinned.c",
     "vfsoverlay._patch._dispatch": "vfsoverlay/_patch/_dispatch.c",
+    "vfsoverlay._store._entries": "vfsoverlay/_store/_entries.c",
     "vfsoverlay._untracked": "vfsoverlay/_untracked.c",
     "vfsoverlay._vfs._statuses": "vfsoverlay/_vfs/_statuses.c",
 }

@@ -27,6 +27,7 @@ ROOT = "/content/dispatched"
 MODULES = {
     "vfsoverlay._cache._pinned",
     "vfsoverlay._patch._dispatch",
+    "vfsoverlay._store._entries",
     "vfsoverlay._untracked",
     "vfsoverlay._vfs._statuses",
 }
@@ -298,7 +299,7 @@ def test_threads_call_while_mounts_come_and_go(folder: str) -> None:
 def test_pure_python_can_be_chosen() -> None:
     """With VFSOVERLAY_PURE nothing that is written in C is loaded."""
     script = (
-        "import sys, vfsoverlay._patch.quick as q, vfsoverlay._vfs.attributes as a; "
+        "import sys, vfsoverlay._patch.quick as q, vfsoverlay._store.list_parser, vfsoverlay._vfs.attributes as a; "
         f"print(q._COMPILED, a._COMPILED, *{MODULES}.intersection(sys.modules))"
     )
     environment = {**os.environ, "VFSOVERLAY_PURE": "1"}

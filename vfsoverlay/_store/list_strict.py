@@ -123,9 +123,16 @@ def _prefixes(elements: list[Element], decode: Callable[[str], str]) -> list[str
 
 def parse_list_strictly(body: bytes) -> ListAnswer:
     """One page of ListObjectsV2 (or of its first version); raises ``MalformedListing``."""
+    return read_list(body)[0]
+
+
+def read_list(body: bytes) -> tuple[ListAnswer, bool]:
+    """What ``parse_list_strictly`` gives, and whether the page has its keys as in a URL."""
     elements, single, decode = _listing(body)
     rows = [_row(leaves, decode) for name, leaves in elements if name == "Contents"]
-    return ListAnswer(rows, _prefixes(elements, decode), _truncated(single), single.get("NextContinuationToken", ""))
+    prefixes = _prefixes(elements, decode)
+    answer = ListAnswer(rows, prefixes, _truncated(single), single.get("NextContinuationToken", ""))
+    return answer, decode is _unquote
 
 
 def parse_versions(body: bytes) -> VersionsAnswer:

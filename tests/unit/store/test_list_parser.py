@@ -1,15 +1,28 @@
-"""Pages of listings: the fast parser and the strict one agree, and nothing odd passes."""
+"""Pages of listings: the fast parser, in both languages, and the strict one agree, and nothing odd passes."""
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from urllib.parse import unquote_plus
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from vfsoverlay._store.list_answer import MalformedListing, parse_date
-from vfsoverlay._store.list_parser import parse_list
+from vfsoverlay._store import list_parser
+from vfsoverlay._store.list_answer import ListAnswer, MalformedListing, parse_date
+from vfsoverlay._store.list_parser import ReadRows, parse_list, rows_in_c, rows_in_python
 from vfsoverlay._store.list_strict import parse_error, parse_list_strictly, parse_versions
+from vfsoverlay._store.protocol import ObjectRow
 from vfsoverlay.testing import S3Server
+
+compiled = pytest.mark.skipif(list_parser._COMPILED is None, reason="nothing is compiled, or it is not wanted")
+in_both_languages = pytest.mark.parametrize(
+    "read_rows", [pytest.param(rows_in_c, marks=compiled, id="c"), pytest.param(rows_in_python, id="python")]
+)
 
 DATE = "2009-10-12T17:50:30.000Z"
 DATE_NS = 1_255_369_830 * 10**9
@@ -68,21 +81,134 @@ ENCODED = "<EncodingType>url</EncodingType>"
         ),
     ],
 )
-def test_row_of_one_entry(body: bytes, row: tuple[object, ...]) -> None:
-    """Both parsers give the key decoded as the page says, the ETag bare, the date exact, and restored as readable."""
-    assert parse_list(body).rows == [row]
+@in_both_languages
+def test_row_of_one_entry(read_rows: ReadRows, body: bytes, row: tuple[object, ...]) -> None:
+    """All parsers give the key decoded as the page says, the ETag bare, the date exact, and restored as readable."""
+    assert parse_list(body, read_rows).rows == [row]
     assert parse_list_strictly(body).rows == [row]
 
 
+@in_both_languages
 @settings(deadline=None)
-@given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=8), max_size=20, unique=True))
-def test_fast_parser_agrees_with_the_strict_one(keys: list[str]) -> None:
-    """For any keys, what the test server lists is parsed to those keys, by both parsers alike."""
+@given(keys=st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=8), max_size=20, unique=True))
+def test_fast_parser_agrees_with_the_strict_one(read_rows: ReadRows, keys: list[str]) -> None:
+    """For any keys, what the test server lists is parsed to those keys, by all parsers alike."""
     from urllib.parse import quote_plus
 
     body = page(*(entry(quote_plus(key, safe="/")) for key in keys), more=ENCODED)
-    assert [row[0] for row in parse_list(body).rows] == keys
-    assert parse_list(body) == parse_list_strictly(body)
+    assert [row[0] for row in parse_list(body, read_rows).rows] == keys
+    assert parse_list(body, read_rows) == parse_list_strictly(body)
+
+
+#: What means something in a page: by itself, in a key that is encoded, or in one of the parsers.
+PIECES = [
+    *"<>&\"'%+/ ]-:.0123456789aZé\t\r\n\x00\x01\x7f\xa0\u2028\ufeff\uffff",
+    *(
+        "&quot;",
+        "&amp;",
+        "&#32;",
+        "&bad;",
+        "]]>",
+        "<![CDATA[",
+        "<!--",
+        "-->",
+        "<?x",
+        "?>",
+        "%41",
+        "%4",
+        "%FF",
+        "%00",
+        "W/",
+    ),
+    *(
+        "<Contents>",
+        "</Contents>",
+        "<Key>",
+        "</Key>",
+        "<ETag>",
+        "</ETag>",
+        "<Size>",
+        "</Size>",
+        "<x>",
+        "</x>",
+        "<Key/>",
+    ),
+    *(
+        "<ChecksumType>",
+        "</ChecksumType>",
+        "<Owner><Key>o</Key></Owner>",
+        "<RestoreStatus>",
+        "<EncodingType>",
+        "Version",
+    ),
+    *(entry("b"), ENCODED, DATE, "2020-02-30T00:00:00Z", "STANDARD", "GLACIER", "9" * 19, 'encoding="latin-1"'),
+]
+TEXTS = st.lists(st.sampled_from(PIECES), max_size=3).map("".join)
+CHANGES = st.lists(st.tuples(st.integers(0, 900), st.integers(0, 12), TEXTS), max_size=3)
+ENTRIES = st.builds(
+    entry,
+    TEXTS,
+    extra=st.sampled_from(["", "<ChecksumType>x</ChecksumType>", "<ChecksumAlgorithm></ChecksumAlgorithm>"]),
+    etag=st.sampled_from(["&quot;e&quot;", '"e"', '""', 'W/"e"', "e"]) | TEXTS.map("&quot;{}&quot;".format),
+    size=st.sampled_from(["0", "007", "9" * 18, "9" * 19]),
+    tail=st.sampled_from(["", "", "<Owner><ID>1</ID></Owner>", "<x></x>"]),
+)
+
+
+def outcome(parse: Callable[[bytes], ListAnswer], body: bytes) -> ListAnswer | str:
+    """What *parse* gives, or why not."""
+    try:
+        return parse(body)
+    except MalformedListing as error:
+        return str(error)
+
+
+@in_both_languages
+@settings(deadline=None, max_examples=300)
+@given(entries=st.lists(ENTRIES, min_size=1, max_size=3), more=st.sampled_from(["", ENCODED]), changes=CHANGES)
+def test_page_that_was_tampered_with(
+    read_rows: ReadRows, entries: list[str], more: str, changes: list[tuple[int, int, str]]
+) -> None:
+    """Whatever is changed anywhere in a page, the fast parser gives what the strict one gives, or refuses like it."""
+    body = page(*entries, more=more)
+    for place, length, text in changes:
+        body = body[:place] + text.encode() + body[place + length :]
+    assert outcome(lambda body: parse_list(body, read_rows), body) == outcome(parse_list_strictly, body)
+
+
+@in_both_languages
+@pytest.mark.parametrize("encoded", [False, True])
+@settings(deadline=None)
+@given(keys=st.lists(st.text("%+/09afAFgG é\n", min_size=1, max_size=12), min_size=1, max_size=5))
+@example(keys=["%"])
+@example(keys=["%4", "%4g%41", "%%41", "%+41", "%C3%A9%ff%00", "%c3"])
+def test_keys_are_decoded_as_urllib_does(read_rows: ReadRows, encoded: bool, keys: list[str]) -> None:
+    """Keys with any escapes, sound or broken, become what ``urllib`` makes of them, and stay as they are elsewhere."""
+    body = page(*map(entry, keys), more=ENCODED if encoded else "")
+    wanted = [unquote_plus(key, errors="surrogateescape") for key in keys] if encoded else keys
+    assert [row[0] for row in parse_list(body, read_rows).rows] == wanted
+
+
+@in_both_languages
+@settings(deadline=None)
+@given(
+    st.datetimes(datetime(1600, 1, 1), datetime(2300, 1, 1)),  # noqa: DTZ001 - the zone is written behind it
+    st.sampled_from(["", ".0", ".000", ".123", ".123456789", ".1234567891"]),
+    st.sampled_from(["Z", "Z", "Z", "+01:00", "-0030", "", "z"]),
+)
+def test_time_of_any_kind(read_rows: ReadRows, time: datetime, fraction: str, zone: str) -> None:
+    """A time becomes what ``parse_date`` makes of it, in each year, with each fraction and zone, or is refused."""
+    date = f"{time:%Y-%m-%dT%H:%M:%S}{fraction}{zone}"
+    body = page(entry(), entry("b").replace(DATE, date), entry("c"))
+    try:
+        moment: int | None = parse_date(date)
+    except MalformedListing:
+        moment = None
+    if moment is None:
+        with pytest.raises(MalformedListing):
+            parse_list(body, read_rows)
+    else:
+        assert [row[2] for row in parse_list(body, read_rows).rows] == [DATE_NS, moment, DATE_NS]
 
 
 @pytest.mark.parametrize(
@@ -104,10 +230,11 @@ def test_fast_parser_agrees_with_the_strict_one(keys: list[str]) -> None:
         b'<!DOCTYPE x [<!ENTITY a "b">]>' + page(entry("&a;")),
     ],
 )
-def test_body_that_is_no_listing(body: bytes) -> None:
+@in_both_languages
+def test_body_that_is_no_listing(read_rows: ReadRows, body: bytes) -> None:
     """Anything but a whole listing is refused: half a page, another document, a field that cannot be."""
     with pytest.raises(MalformedListing):
-        parse_list(body)
+        parse_list(body, read_rows)
 
 
 @pytest.mark.parametrize(
@@ -115,16 +242,18 @@ def test_body_that_is_no_listing(body: bytes) -> None:
     ["yesterday", "1677-01-01T00:00:00Z", "2263-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z", "0001-01-01T00:00:00Z",
      "0000-01-01T00:00:00Z", "2020-13-01T00:00:00Z", "2021-02-29T00:00:00Z", "2020-01-01T25:00:00Z"],
 )  # fmt: skip
-def test_time_that_is_no_date(date: str) -> None:
+@in_both_languages
+def test_time_that_is_no_date(read_rows: ReadRows, date: str) -> None:
     """A time that is no date, or one that no file can have, is refused with the key and the text."""
     with pytest.raises(MalformedListing, match=f"'b' has a time that is not a date: '{date}'"):
-        parse_list(page(entry("a"), entry("b").replace(DATE, date)))
+        parse_list(page(entry("a"), entry("b").replace(DATE, date)), read_rows)
 
 
-def test_text_between_entries_is_not_skipped() -> None:
+@in_both_languages
+def test_text_between_entries_is_not_skipped(read_rows: ReadRows) -> None:
     """What stands between two entries makes the strict parser look, which finds what the fast one would have missed."""
     odd = entry("b").replace("<Key>", "<Key >")
-    assert [row[0] for row in parse_list(page(entry("a"), odd, entry("c"))).rows] == ["a", "b", "c"]
+    assert [row[0] for row in parse_list(page(entry("a"), odd, entry("c")), read_rows).rows] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -142,10 +271,42 @@ def test_text_between_entries_is_not_skipped() -> None:
         entry("b") + "&#32;",
     ],
 )
-def test_entry_unlike_the_others(odd: str) -> None:
-    """Whichever place an odd entry has in a page, both parsers give the same rows."""
-    for body in (page(odd, entry("c")), page(entry("a"), odd, entry("c")), page(entry("a"), odd)):
-        assert parse_list(body) == parse_list_strictly(body)
+@in_both_languages
+def test_entry_unlike_the_others(read_rows: ReadRows, odd: str) -> None:
+    """Whichever place an odd entry has in a page, all parsers give the same rows."""
+    for body in (page(odd), page(odd, entry("c")), page(entry("a"), odd, entry("c")), page(entry("a"), odd)):
+        assert parse_list(body, read_rows) == parse_list_strictly(body)
+
+
+@in_both_languages
+@pytest.mark.parametrize(
+    "body",
+    [
+        page(entry("a"), entry("b")).replace(b"<EncodingType>", b"<EncodingType >"),
+        page("<x>", entry("a"), entry("b"), "</x>"),
+        page("<!--", entry("a"), entry("b"), "-->"),
+        page("<![CDATA[", entry("a"), entry("b"), "]]>"),
+        page(entry("a"), entry("b"), entry("c").replace("Contents>", "Contents >")),
+        page(entry("a+b"), f"<x>{ENCODED}</x>"),
+        page(entry("a+b"), ENCODED.replace("EncodingType>", "EncodingType >")),
+        page(entry("a"), entry("\u00e9")).replace(b'"1.0"', b'"1.0" encoding="latin-1"'),
+        page(entry("a"), entry("b").replace("STANDARD", " GLACIER ")),
+        page(entry("a"), entry("b", etag="&quot;&amp;&quot;")),
+        page(entry("a"), entry("b", etag="&quot;&quot;e&quot;&quot;")),
+        page(entry("a", etag='"e"'), entry("b", etag='"&amp;"')),
+    ],
+)
+def test_page_that_is_not_what_it_seems(read_rows: ReadRows, body: bytes) -> None:
+    """Entries that are none, keys encoded or not in an unusual way, texts that are others: all parsers agree."""
+    assert parse_list(body, read_rows) == parse_list_strictly(body)
+
+
+@in_both_languages
+@pytest.mark.parametrize("wrong", ["<Owner>", "<x></y>", "<ID>\x01</ID>", "<ID>&bad;</ID>", "<ID>]]></ID>"])
+def test_entries_that_are_no_xml(read_rows: ReadRows, wrong: str) -> None:
+    """What is wrong in texts that nobody wants makes a page malformed as well: who sent it made more mistakes."""
+    with pytest.raises(MalformedListing):
+        parse_list(page(entry("a", tail=wrong), entry("b", tail=wrong)), read_rows)
 
 
 def test_frame_of_a_page() -> None:
@@ -199,13 +360,58 @@ def test_fields_of_an_error() -> None:
     assert parse_error(b"no XML") == {}
 
 
-def test_parser_reads_what_the_test_server_writes(server: S3Server) -> None:
-    """A page of the test server takes the fast way: no byte of it is left to the strict parser."""
+@in_both_languages
+def test_parser_reads_what_the_test_server_writes(read_rows: ReadRows, server: S3Server) -> None:
+    """A page of the test server takes the fast way: no entry but the first is left to the strict parser."""
     from urllib.request import urlopen
 
     server.create_bucket("b", public=True)
     server.put("b", "a", b"1")
-    server.put("b", "b", b"22")
+    server.put("b", "b c", b"22")
     with urlopen(f"{server.url}/b?list-type=2&encoding-type=url") as answer:
         body = answer.read()
-    assert [row[:2] for row in parse_list(body).rows] == [("a", 1), ("b", 2)]
+    read: list[list[ObjectRow] | None] = []
+
+    def noting(*arguments: Any) -> list[ObjectRow] | None:
+        read.append(read_rows(*arguments))
+        return read[-1]
+
+    answer = parse_list(body, noting)
+    assert [row[:2] for row in answer.rows] == [("a", 1), ("b c", 2)]
+    assert read == [answer.rows]
+
+
+@compiled
+def test_the_garbage_collector_knows_no_row() -> None:
+    """The collector looks at none of the rows that C makes: a mount makes a million of them."""
+    rows = parse_list(page(entry("a"), entry("b").replace("STANDARD", "GLACIER")), rows_in_c).rows
+    assert not any(map(gc.is_tracked, rows))
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ((), TypeError),
+        (("x", 0, 1, (b"<", b">"), b"K", True, parse_date), TypeError),
+        ((b"x", -1, 1, (b"<", b">"), b"K", True, parse_date), ValueError),
+        ((b"x", 1, 0, (b"<", b">"), b"K", True, parse_date), ValueError),
+        ((b"x", 0, 2, (b"<", b">"), b"K", True, parse_date), ValueError),
+        ((b"x", 0, 1, (b"<",), b"K", True, parse_date), ValueError),
+        ((b"x", 0, 1, (b"<", ">"), b"K", True, parse_date), TypeError),
+        ((b"x", 0, 1, (b"", b""), b"K", True, parse_date), TypeError),
+        ((b"<k<1>", 0, 5, (b"<", b"<", b">"), b"KS", True, lambda text: text), TypeError),
+    ],
+)
+def test_nonsense_is_refused(arguments: tuple[Any, ...], error: type[Exception]) -> None:
+    """What is no part of a body, and no shape, raises instead of being read."""
+    with pytest.raises(error):
+        list_parser._COMPILED.read_rows(*arguments)
+
+
+@compiled
+def test_entry_of_too_many_fields() -> None:
+    """An entry of more elements than C has place for is left to Python."""
+    body = page(entry(tail="".join(f"<x{'y' * i}>1</x{'y' * i}>" for i in range(30))))
+    assert parse_list(body) == parse_list_strictly(body)
+    assert parse_list(body, rows_in_python) == parse_list_strictly(body)
