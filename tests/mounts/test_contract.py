@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +14,12 @@ import pytest
 
 import vfsoverlay
 from vfsoverlay._patch.patched_names import PATCHED_NAMES
+from vfsoverlay.testing import Fault, S3Server
+
+CIRCLE = (
+    b"<ListBucketResult><IsTruncated>true</IsTruncated>"
+    b"<NextContinuationToken>x</NextContinuationToken></ListBucketResult>"
+)
 
 
 def patched_objects() -> dict[str, Any]:
@@ -95,6 +104,37 @@ def test_list_is_mounted_whole_or_not_at_all(server: Any) -> None:
     assert sorted(os.listdir("/m")) == ["a", "b"]
     for point in points:
         point.unmount()
+
+
+#: What may go wrong for good behind the first page of a listing, with the reason that is told.
+LATE_FAULTS: dict[str, tuple[Callable[..., Fault], str]] = {
+    "no XML": (Fault.garbage_xml, "failed"),
+    "half a page": (Fault.truncated_page, "failed"),
+    "out of order": (Fault.internal_error, "failed"),
+    "broken connections": (Fault.reset, "unreachable"),
+    "denied": (Fault.access_denied, "no-credentials"),
+    "bucket gone": (partial(Fault.error, "NoSuchBucket"), "bucket-missing"),
+    "going in a circle": (partial(Fault, "body", {"body": CIRCLE}), "failed"),
+}
+
+
+@pytest.mark.parametrize(("name", "transport"), [*((name, "auto") for name in LATE_FAULTS), ("bucket gone", "s3fs")])
+def test_a_listing_that_fails_behind_its_first_page(server: S3Server, mount: Any, name: str, transport: str) -> None:
+    """Whatever page of the listing goes wrong for good, mount() raises CannotAccessSource, and leaves nothing."""
+    for i in range(1001):
+        server.put("data", f"{i:04d}", b"")
+    before = patched_objects()
+    fault, reason = LATE_FAULTS[name]
+    server.faults.add(fault(times=None, purpose="list", skip=1))
+    with pytest.raises(vfsoverlay.errors.CannotAccessSource) as caught:
+        mount(deadline=1.0, transport=transport)
+    assert caught.value.reason == reason
+    assert "s3://data/" in str(caught.value)
+    assert str(caught.value).count(os.strerror(errno.ENOENT)) == 0
+    assert isinstance(caught.value.__cause__, OSError)
+    assert not isinstance(caught.value.__cause__, vfsoverlay.errors.MountError)
+    assert vfsoverlay.mounts() == ()
+    assert patched_objects() == before
 
 
 @pytest.mark.parametrize("names", [("root_dir",), ("mount_path",), ("root_dir", "mount_path")])

@@ -34,6 +34,9 @@ class Meaning(NamedTuple):
 _RETRY_LATER: Final = "the store may recover: try again later, or raise the deadline option"
 _CHECK_THE_WAY: Final = "check endpoint_url, region, DNS and proxy settings"
 
+#: What the message of a definite absence begins with, as that of any other.
+_ABSENT: Final = f"{os.strerror(errno.ENOENT)}: "
+
 #: Letters of what a server said that are told.
 _LONGEST_TOLD: Final = 500
 
@@ -186,10 +189,18 @@ def to_error(failure: Failure, action: str, name: str, attempts: int) -> OSError
     meaning = failure.meaning
     message = _sentence(failure, action, name, attempts)
     if meaning.error is FileNotFoundError:
-        return FileNotFoundError(meaning.number, f"{os.strerror(meaning.number)}: {message}")
+        return FileNotFoundError(meaning.number, _ABSENT + message)
     return meaning.error(meaning.number, message)
 
 
 def to_mount_error(failure: Failure, action: str, name: str, attempts: int) -> CannotAccessSource:
     """The exception for a caller who is making the mount."""
     return CannotAccessSource.because(failure.meaning.reason, _sentence(failure, action, name, attempts))
+
+
+def as_mount_error(error: OSError) -> CannotAccessSource | None:
+    """What *error*, told to one who was listing, is to one who is making the mount; None where no store failed."""
+    failure = error.__cause__
+    if isinstance(error, CannotAccessSource) or not isinstance(failure, Failure):
+        return None
+    return CannotAccessSource.because(failure.meaning.reason, str(error.strerror).removeprefix(_ABSENT))

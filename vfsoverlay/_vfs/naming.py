@@ -12,6 +12,7 @@ from vfsoverlay._namespace.generations import build_snapshot, refresh_snapshot
 from vfsoverlay._namespace.lazy import LazyNamespace
 from vfsoverlay._namespace.listing import DEFAULT_WORKERS
 from vfsoverlay._namespace.snapshot import Snapshot, open_snapshot
+from vfsoverlay._store.errno_map import as_mount_error
 from vfsoverlay._vfs.offline import is_offline
 from vfsoverlay.errors import AccessDenied, CannotAccessSource
 
@@ -72,15 +73,24 @@ def open_names(spec: Mount, store: ObjectStore, prefix: str, cache_dir: str, pro
         ValueError: The saved listing is damaged, or is one of another source.
         OSError: A failure of the disk.
     """
-    offline = is_offline(spec)
-    if spec.option("listing") == "lazy" and not offline:
+    if spec.option("listing") == "lazy" and not is_offline(spec):
         return _lazy_names(spec, store, prefix)
     directory = index_directory(cache_dir)
     saved = spec.option("index")
     if saved is not None:
         snapshot = load_snapshot(saved, directory, identity=identity(spec, store, prefix))
     else:
-        snapshot = build_snapshot(
+        snapshot = _listed(spec, store, prefix, directory, progress)
+    if not snapshot.object_count:
+        _tell_empty(spec)
+    _tell_hidden(spec, snapshot)
+    return snapshot
+
+
+def _listed(spec: Mount, store: ObjectStore, prefix: str, directory: str, progress: Progress | None) -> Snapshot:
+    longest = _LONGEST if is_offline(spec) else min(spec.option("reuse_listing"), _LONGEST)
+    try:
+        return build_snapshot(
             store.list_pages,
             prefix,
             directory,
@@ -88,13 +98,15 @@ def open_names(spec: Mount, store: ObjectStore, prefix: str, cache_dir: str, pro
             max_objects=spec.option("max_objects"),
             max_object_size=spec.option("max_object_size"),
             workers=_workers(store),
-            reuse_listing=_LONGEST if offline else min(spec.option("reuse_listing"), _LONGEST),
+            reuse_listing=longest,
             progress=progress,
         )
-    if not snapshot.object_count:
-        _tell_empty(spec)
-    _tell_hidden(spec, snapshot)
-    return snapshot
+    except OSError as error:
+        # From its second page on, a listing fails as one of a mount that is there already.
+        told = as_mount_error(error)
+        if told is None:
+            raise
+        raise told from error
 
 
 def _workers(store: ObjectStore) -> int:
