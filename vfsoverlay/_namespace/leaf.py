@@ -25,6 +25,11 @@ _END: Final = b"\0"
 #: What ``FileNode._make`` does, at a third of its time.
 _new: Final = tuple.__new__
 
+#: The first and the last name, the number of files, their bytes, those of the largest, and the newest time.
+Measures: TypeAlias = tuple[str, str, int, int, int, int]
+#: A leaf, and what is told about it.
+PackedLeaf: TypeAlias = tuple[Measures, bytes]
+
 _Columns: TypeAlias = "tuple[Sequence[str] | Sequence[int], ...]"
 
 
@@ -51,6 +56,11 @@ def pack(names: Sequence[str], sizes: Sequence[int], mtimes_ns: Sequence[int], *
     header = _HEADER.pack(len(names), len(column), *(n for data, width in columns for n in (len(data), width)))
     numbers = struct.pack(f"<{2 * len(names)}q", *sizes, *mtimes_ns)
     return b"".join((header, numbers, column, *(data for data, _ in columns)))
+
+
+def measures(names: Sequence[str], sizes: Sequence[int], mtimes_ns: Sequence[int]) -> Measures:
+    """What is told about the leaf of these files."""
+    return names[0], names[-1], len(names), sum(sizes), max(sizes), max(mtimes_ns)
 
 
 def names_in(leaf: bytes) -> list[str]:

@@ -49,8 +49,11 @@ class NewLeaves:
     ) -> None:
         """Add a leaf to the directory *parent*; the other arguments and the errors are those of ``leaf.pack``."""
         data = leaf.pack(names, sizes, mtimes_ns, *texts)
-        measures = len(names), sum(sizes), max(sizes), max(mtimes_ns)
-        self._rows.add(parent, names[0], names[-1], *measures, *self.put(data))
+        self.add_packed(parent, leaf.measures(names, sizes, mtimes_ns), data)
+
+    def add_packed(self, parent: int, measures: leaf.Measures, data: bytes) -> None:
+        """Add a leaf that is packed to the directory *parent*."""
+        self._rows.add(parent, *measures, *self.put(data))
 
     def put(self, data: bytes) -> Place:
         """Have *data* behind the tables, and return where it is."""

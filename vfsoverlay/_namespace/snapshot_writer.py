@@ -6,12 +6,13 @@ from __future__ import annotations
 import operator
 import sqlite3
 from collections.abc import Mapping, Sequence
-from itertools import compress, groupby, islice
+from itertools import compress, islice
 from typing import Final
 
 from vfsoverlay._fork_gate import no_fork
 from vfsoverlay._namespace import leaf
 from vfsoverlay._namespace.directory_ids import DirectoryIds
+from vfsoverlay._namespace.groups import group_rows
 from vfsoverlay._namespace.names import EMPTY, MARKER, all_valid, why_invalid
 from vfsoverlay._namespace.new_leaves import NewLeaves, copy_tables
 from vfsoverlay._namespace.nodes import ObjectRow
@@ -63,17 +64,17 @@ class SnapshotWriter:
     @no_fork
     def add(self, rows: Sequence[ObjectRow]) -> None:
         """Add listed objects; all keys begin with the prefix."""
-        parts = [row[0].rpartition("/") for row in rows]
         start = 0
-        # By what is above and the slash: "/x" is in another directory than "x".
-        for (above, slash), same in groupby(parts, operator.itemgetter(0, 1)):
-            names = [part[2] for part in same]
-            stop = start + len(names)
-            self._add_to(above + slash, rows[start:stop], names)
+        for stop, directory, leaves in group_rows(rows):
+            parent, reason = self._directories.place(directory)
+            if leaves is None or reason:
+                self._add_to(parent, reason, rows[start:stop], [row[0][len(directory) :] for row in rows[start:stop]])
+            else:
+                for packed in leaves:
+                    self._leaves.add_packed(parent, *packed)
             start = stop
 
-    def _add_to(self, directory: str, rows: Sequence[ObjectRow], names: list[str]) -> None:
-        parent, reason = self._directories.place(directory)
+    def _add_to(self, parent: int, reason: str, rows: Sequence[ObjectRow], names: list[str]) -> None:
         if reason or not all_valid(names):
             shown = [not self._hide(parent, reason, *row) for row in zip(rows, names, strict=True)]
             rows, names = list(compress(rows, shown)), list(compress(names, shown))
