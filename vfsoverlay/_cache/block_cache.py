@@ -123,11 +123,7 @@ class BlockCache:
         """As ``open_complete``, with the (st_dev, st_ino) behind the descriptor; of large objects, only known ones."""
         opened = self._known.open_identified(object_id)
         if opened is None and _is_small(object_id):
-            stem = self.layout.stem(object_id)
-            record = self._small.recalled(stem)
-            if record is not None:
-                self._known.remember(object_id, stem, record)
-                opened = self._known.open_identified(object_id)
+            opened = self._small.open_recorded(object_id, self.layout.stem(object_id))
         if opened is not None:
             self._hit()
         return opened

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     OpenPinned = Callable[[str, int, int, int, int], tuple[int, int, int] | None]
+    OpenRecorded = Callable[[str, bytes, bytes, str, int], tuple[int, int, int, int, int, int] | None]
 
 #: How many objects a process remembers; forgetting one costs a look at its record.
 _MOST: Final = 65_536
 
 
-#: Opens, pins and compares as ``open_identified``, in C; it knows locks of one kind.
+#: Opens, pins and compares as ``open_identified``, and finds records, in C; it knows locks of one kind.
 _COMPILED: Final = compiled("vfsoverlay._cache._pinned")
 
 
@@ -30,11 +31,11 @@ class _Known:
 
     __slots__ = ("ctime_ns", "mtime_ns", "path", "size", "used")
 
-    def __init__(self, path: str, record: Record) -> None:
+    def __init__(self, path: str, size: int, mtime_ns: int, ctime_ns: int) -> None:
         self.path = path
-        self.size = record.size
-        self.mtime_ns = record.mtime_ns
-        self.ctime_ns = record.ctime_ns
+        self.size = size
+        self.mtime_ns = mtime_ns
+        self.ctime_ns = ctime_ns
         self.used = True
 
     def matches(self, found: os.stat_result) -> bool:
@@ -45,20 +46,25 @@ class _Known:
 class CompleteFiles:
     """What this process knows to be complete."""
 
-    __slots__ = ("_known", "_open_pinned", "_pin")
+    __slots__ = ("_known", "_open_pinned", "_open_recorded", "_pin")
 
     def __init__(self, locks: Locks) -> None:
         self._known: dict[ObjectId, _Known] = {}
         self._pin = locks.pin
         self._open_pinned: OpenPinned | None = None
+        self._open_recorded: OpenRecorded | None = None
         if _COMPILED is not None and type(locks) is OfdLocks:
             self._open_pinned = _COMPILED.open_pinned
+            self._open_recorded = _COMPILED.open_recorded
 
     def remember(self, object_id: ObjectId, stem: str, record: Record) -> None:
         """The data file of *stem* is complete, and looks as *record* says."""
+        self._keep(object_id, _Known(stem + layout.DATA, record.size, record.mtime_ns, record.ctime_ns))
+
+    def _keep(self, object_id: ObjectId, known: _Known) -> None:
         if len(self._known) >= _MOST:
             self._known.clear()
-        self._known[object_id] = _Known(stem + layout.DATA, record)
+        self._known[object_id] = known
 
     def knows(self, object_id: ObjectId) -> bool | None:
         """True if the object was complete when last seen; else None, as ``open``."""
@@ -99,6 +105,23 @@ class CompleteFiles:
         _real.close(fd)
         self._known.pop(object_id, None)
         return None
+
+    def open_recorded(
+        self, object_id: ObjectId, stem: str, records: str, digest: bytes, boot: bytes
+    ) -> tuple[int, int, int] | None:
+        """As ``open_identified`` of an object that another process may have completed.
+
+        None: the file *records* has no record of *digest* and of this *boot*, or not one that is found and believed at
+        once; ``remember`` and ``open_identified`` must decide then.
+        """
+        if self._open_recorded is None:
+            return None
+        path = stem + layout.DATA
+        opened = self._open_recorded(records, digest, boot, path, layout.READ)
+        if opened is None:
+            return None
+        self._keep(object_id, _Known(path, *opened[3:]))
+        return opened[:3]
 
     def holds(self, object_id: ObjectId) -> bool:
         """Whether the object is known to be complete and its file looks as it did; opens nothing."""

@@ -52,9 +52,18 @@ class SmallObjects:
         """The record of *stem* if it is sound and of this boot."""
         return self._of_this_boot(self._record_file(stem).lookup(layout.digest_of(stem)))
 
-    def recalled(self, stem: str) -> Record | None:
-        """As ``recorded``, from what was read before where that has it; a newer record may follow by now."""
-        return self._of_this_boot(self._record_file(stem).recall(layout.digest_of(stem)))
+    def open_recorded(self, object_id: ObjectId, stem: str) -> tuple[int, int, int] | None:
+        """A pinned, readable descriptor, with its (st_dev, st_ino), if there is a record that is right."""
+        digest = layout.digest_of(stem)
+        records = self._layout.records(layout.shard_of(stem))
+        opened = self._complete.open_recorded(object_id, stem, records, bytes.fromhex(digest), self._boot)
+        if opened is not None:
+            return opened
+        record = self._of_this_boot(self._record_file(stem).recall(digest))
+        if record is None:
+            return None
+        self._complete.remember(object_id, stem, record)
+        return self._complete.open_identified(object_id)
 
     def _of_this_boot(self, record: Record | None) -> Record | None:
         return record if record is not None and record.boot == self._boot else None

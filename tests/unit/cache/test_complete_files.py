@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
-from vfsoverlay._cache import layout
+from vfsoverlay._cache import complete_files, layout
 from vfsoverlay._cache.complete_files import CompleteFiles
 from vfsoverlay._cache.locks import OfdLocks
-from vfsoverlay._cache.records import Record
+from vfsoverlay._cache.records import Record, find, pack
 from vfsoverlay._model import ObjectId
 
 ID = ObjectId("http://store", "key", "etag", 4, 0)
@@ -105,3 +107,77 @@ def test_a_failure_is_raised(path: Path) -> None:
     with pytest.raises(OSError, match="Bad file descriptor"):
         files.open_identified(ID)
     assert files.knows(ID)
+
+
+compiled = pytest.mark.skipif(complete_files._COMPILED is None, reason="nothing is compiled, or it is not wanted")
+
+DIGEST, BOOT = bytes.fromhex(ID.digest), bytes(range(16))
+MOST_IN_C = 400
+"""Records in a file that is looked through in C."""
+
+
+def entry(path: Path, kind: str) -> bytes:
+    """An entry of a record file: the right one for *path*, or one with something wrong."""
+    found = path.stat()
+    wrong = 1 if kind == "of other times" else 0
+    boot = bytes(16) if kind == "of another boot" else BOOT
+    record = Record(found.st_size, found.st_mtime_ns, found.st_ctime_ns + wrong, 7, boot)
+    packed = bytearray(pack(bytes(20) if kind == "of another object" else DIGEST, record))
+    if kind == "damaged":
+        packed[30] ^= 1
+    return bytes(packed[: 20 if kind == "torn" else None])
+
+
+def opened(path: Path, records: bytes, *, digest: bytes = DIGEST, boot: bytes = BOOT) -> tuple[int, ...] | None:
+    """What the step in C makes of a file with these *records*; the descriptor is closed and -1."""
+    (path.parent / "records").write_bytes(records)
+    files = CompleteFiles(OfdLocks())
+    stem = str(path).removesuffix(layout.DATA)
+    found = files.open_recorded(ID, stem, str(path.parent / "records"), digest, boot)
+    assert files.knows(ID) is (None if found is None else True)
+    if found is None:
+        return None
+    os.close(found[0])
+    assert files.holds(ID)
+    return (-1, *found[1:])
+
+
+KINDS = ("right", "of other times", "of another boot", "of another object", "damaged", "torn")
+
+
+@compiled
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(kinds=st.lists(st.sampled_from(KINDS), max_size=6))
+@example(kinds=["right"] * (MOST_IN_C - 1))
+@example(kinds=[])
+def test_c_believes_the_records_that_python_believes(path: Path, kinds: list[str]) -> None:
+    """The newest sound record counts, if it is of this boot and the file looks as it says: to C as to Python."""
+    content = b"".join(entry(path, kind) for kind in kinds)
+    record, found = find(content, DIGEST), path.stat()
+    looks = found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    right = record is not None and record.boot == BOOT and record[:3] == looks
+    assert opened(path, content) == ((-1, found.st_dev, found.st_ino) if right else None)
+
+
+@compiled
+def test_what_is_not_plain_is_left_to_python(path: Path) -> None:
+    """A longer record file, none, a directory in its place, and a digest of another length: no answer, and no error."""
+    right = entry(path, "right")
+    assert opened(path, right) is not None
+    assert opened(path, right * (MOST_IN_C + 1)) is None
+    assert opened(path, right, digest=DIGEST[:19]) is None
+    assert opened(path, right, boot=b"") is None
+    files = CompleteFiles(OfdLocks())
+    for records in (path.parent / "nothing", path.parent):
+        stem = str(path).removesuffix(layout.DATA)
+        assert files.open_recorded(ID, stem, str(records), DIGEST, BOOT) is None
+    with pytest.raises(ValueError, match="null"):
+        files.open_recorded(ID, "stem", "a\0b", DIGEST, BOOT)
+
+
+def test_other_locks_are_left_to_python(path: Path) -> None:
+    """Where the locks are of another kind, nothing is opened in C."""
+    (path.parent / "records").write_bytes(entry(path, "right"))
+    files = CompleteFiles(OtherLocks())
+    stem = str(path).removesuffix(layout.DATA)
+    assert files.open_recorded(ID, stem, str(path.parent / "records"), DIGEST, BOOT) is None
