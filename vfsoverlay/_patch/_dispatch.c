@@ -180,6 +180,21 @@ is_plainly_missing(State *state, PyObject *path)
     return result;
 }
 
+/* Whether a TypeError was raised, and by no Python code: the arguments did not fit a function. */
+static int
+did_not_fit(void)
+{
+    PyObject *type, *value, *trace;
+    int found;
+
+    if (!PyErr_ExceptionMatches(PyExc_TypeError))
+        return 0;
+    PyErr_Fetch(&type, &value, &trace);
+    found = trace == NULL;
+    PyErr_Restore(type, value, trace);
+    return found;
+}
+
 static PyObject *
 call_handler(Dispatcher *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
@@ -191,6 +206,10 @@ call_handler(Dispatcher *self, PyObject *const *args, size_t nargsf, PyObject *k
         return NULL;
     result = PyObject_Vectorcall(self->handler, args, nargsf, kwnames);
     Py_LeaveRecursiveCall();
+    if (result == NULL && did_not_fit()) { /* the handler did nothing; the real call has its own words for what is wrong */
+        PyErr_Clear();
+        result = PyObject_Vectorcall(self->real, args, nargsf, kwnames);
+    }
     return result;
 }
 

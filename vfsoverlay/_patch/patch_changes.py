@@ -88,7 +88,9 @@ class Change(OnPath):
         return found_after_all(path, follow=self.follows, entry=self.is_entry)
 
     def answer(self, place: Place | None, *args: Any, **kwargs: Any) -> Any:
-        path = args[0] if args else kwargs.get(self.parameter)
+        if not args and self.parameter not in kwargs:
+            return self.real(**kwargs)  # which says what is missing
+        path = args[0] if args else kwargs[self.parameter]
         follow = bool(kwargs.get("follow_symlinks", self.follows))
         dir_fd = kwargs.get("dir_fd")
         text = text_of(path)

@@ -6,12 +6,13 @@ from typing import Any
 
 from vfsoverlay._patch.dispatch import trimmed
 from vfsoverlay._patch.local_copies import copy_of, spelled_like, with_spelling
-from vfsoverlay._patch.replacement import Replacement
+from vfsoverlay._patch.replacement import Replacement, told_as
 
 
 class Dlopen(Replacement):
     __slots__ = ()
 
+    @told_as("dlopen")
     def __call__(self, name: Any, /, *flag: Any) -> Any:
         try:
             # A name without a slash is looked for where libraries are.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vfsoverlay._patch import quick
 from vfsoverlay._patch.dispatch import STATE, answer, trimmed
-from vfsoverlay._patch.replacement import Replacement
+from vfsoverlay._patch.replacement import Replacement, told_as
 from vfsoverlay._vfs import operations
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ class Fstat(Replacement):
     __slots__ = ()
     rule = quick.DESCRIPTOR
 
+    @told_as("fstat")
     def __call__(self, fd: Any) -> Any:
         descriptors = _state.files.descriptors
         place = descriptors.get(fd) if fd in descriptors else None
@@ -50,6 +51,7 @@ class OfDescriptor(Replacement):
 class Dup(Replacement):
     __slots__ = ()
 
+    @told_as("dup")
     def __call__(self, fd: Any, /) -> Any:
         new = self.real(fd)
         if _state.files.descriptors:
@@ -60,6 +62,7 @@ class Dup(Replacement):
 class Dup2(Replacement):
     __slots__ = ()
 
+    @told_as("dup2")
     def __call__(self, fd: Any, fd2: Any, inheritable: Any = True) -> Any:
         new = self.real(fd, fd2, inheritable)
         if _state.files.descriptors:

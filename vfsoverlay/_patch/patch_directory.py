@@ -8,7 +8,7 @@ from typing import Any
 
 from vfsoverlay._patch import quick
 from vfsoverlay._patch.dispatch import STATE, reach, text_of, trimmed
-from vfsoverlay._patch.replacement import Replacement
+from vfsoverlay._patch.replacement import Replacement, told_as
 from vfsoverlay._vfs.location import Location
 
 _state = STATE
@@ -17,6 +17,7 @@ _state = STATE
 class Chdir(Replacement):
     __slots__ = ()
 
+    @told_as("chdir")
     def __call__(self, path: Any) -> Any:
         def ours(place: Location) -> None:
             place.existing_directory()
@@ -36,6 +37,7 @@ class Chdir(Replacement):
 class Fchdir(Replacement):
     __slots__ = ()
 
+    @told_as("fchdir")
     def __call__(self, fd: Any) -> Any:
         place = _state.files.descriptors.get(fd) if isinstance(fd, int) else None
         try:
@@ -55,6 +57,7 @@ class Getcwd(Replacement):
     __slots__ = ()
     rule = quick.BARE
 
+    @told_as("getcwd")
     def __call__(self) -> Any:
         if _state.files.cwd is not None:
             place = _state.files.current_directory()
@@ -68,6 +71,7 @@ class Getcwdb(Replacement):
     __slots__ = ()
     rule = quick.BARE
 
+    @told_as("getcwdb")
     def __call__(self) -> Any:
         if _state.files.cwd is not None:
             place = _state.files.current_directory()

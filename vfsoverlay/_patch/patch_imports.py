@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vfsoverlay._patch.dispatch import trimmed
 from vfsoverlay._patch.local_copies import copy_of, place_of, with_spelling
-from vfsoverlay._patch.replacement import Replacement
+from vfsoverlay._patch.replacement import Replacement, copied_as, told_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,7 @@ class CreateDynamic(Replacement):
     # The loader hands the file to the C library, which opens it; spec.origin is the caller's.
     __slots__ = ()
 
+    @told_as("create_dynamic")
     def __call__(self, spec: Any, file: Any = None, /) -> Any:
         try:
             local = copy_of(getattr(spec, "origin", None))
@@ -45,10 +46,11 @@ class Arrivals:
 ARRIVALS = Arrivals()
 
 
-class ExecModule(Replacement):
+class ExecDynamic(Replacement):
     # The last step of importing a C module.
     __slots__ = ()
 
+    @told_as("exec_dynamic")
     def __call__(self, module: Any, /) -> Any:
         try:
             result = self.real(module)
@@ -56,6 +58,11 @@ class ExecModule(Replacement):
             raise trimmed(error)  # noqa: B904 - as above
         ARRIVALS.tell(getattr(module, "__name__", ""))
         return result
+
+
+class ExecBuiltin(ExecDynamic):
+    __slots__ = ()
+    __call__ = copied_as("exec_builtin", ExecDynamic.__call__)
 
 
 def get_data(real: Callable[[Any, Any], bytes]) -> Callable[[Any, Any], bytes]:

@@ -12,6 +12,7 @@ from vfsoverlay._patch import quick
 from vfsoverlay._patch.dispatch import INSIDE, STATE, answer, found_after_all, locate, text_of, trimmed
 from vfsoverlay._patch.on_path import OnPath, plainly_named
 from vfsoverlay._patch.patch_os import creates_elsewhere
+from vfsoverlay._patch.replacement import told_as
 from vfsoverlay._vfs.file import Streams
 from vfsoverlay._vfs.location import Failed, Foreign, Location
 
@@ -161,6 +162,7 @@ class OpenCode(OnPath):
     __slots__ = ()
     rule = 0  # the original does not ask an object for its path
 
+    @told_as("open_code")
     def __call__(self, path: Any) -> Any:
         if path.__class__ is not str:
             return self.real(path)

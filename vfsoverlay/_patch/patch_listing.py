@@ -9,6 +9,7 @@ from typing import Any
 from vfsoverlay._patch import quick
 from vfsoverlay._patch.dispatch import INSIDE, STATE, answer, found_after_all, reach, text_of, trimmed
 from vfsoverlay._patch.on_path import OnPath, plainly_named
+from vfsoverlay._patch.replacement import told_as
 from vfsoverlay._vfs import operations
 from vfsoverlay._vfs.location import Location
 from vfsoverlay._vfs.scandir import EntryIterator, Respelled
@@ -82,6 +83,7 @@ class Scandir(OnPath):
     __slots__ = ()
     rule = quick.PATH | quick.EDGES
 
+    @told_as("scandir")
     def __call__(self, path: Any = None) -> Any:
         place = None
         if path.__class__ is not str:

@@ -20,6 +20,7 @@ from vfsoverlay._patch.dispatch import (
     trimmed,
 )
 from vfsoverlay._patch.on_path import OnPath, plainly_named
+from vfsoverlay._patch.replacement import told_as
 from vfsoverlay._vfs import operations
 from vfsoverlay._vfs.location import Failed, Foreign, Location
 
@@ -140,6 +141,7 @@ class Access(OnPath):
     __slots__ = ()
     rule = quick.PATH | quick.FALSE
 
+    @told_as("access")
     def __call__(
         self,
         path: Any,
@@ -183,6 +185,7 @@ class Access(OnPath):
 class Readlink(OnPath):
     __slots__ = ()
 
+    @told_as("readlink")
     def __call__(self, path: Any, *, dir_fd: Any = None) -> Any:
         place = None
         if (
@@ -223,6 +226,7 @@ class Open(OnPath):
     __slots__ = ()
     rule = quick.PATH | quick.FLAGS
 
+    @told_as("open")
     def __call__(self, path: Any, flags: Any, mode: Any = 0o777, *, dir_fd: Any = None) -> Any:
         place = None
         if (
@@ -304,6 +308,7 @@ _CREATE_DIRECTORY = os.O_CREAT | os.O_DIRECTORY
 class Statvfs(OnPath):
     __slots__ = ()
 
+    @told_as("statvfs")
     def __call__(self, path: Any) -> Any:
         try:
             return self.answer(None, path)
@@ -318,6 +323,7 @@ class Statvfs(OnPath):
 class Getxattr(OnPath):
     __slots__ = ()
 
+    @told_as("getxattr")
     def __call__(self, path: Any, attribute: Any, *, follow_symlinks: Any = True) -> Any:
         try:
             return self.answer(None, path, attribute, follow_symlinks=follow_symlinks)
@@ -339,6 +345,7 @@ class Getxattr(OnPath):
 class Listxattr(OnPath):
     __slots__ = ()
 
+    @told_as("listxattr")
     def __call__(self, path: Any = None, *, follow_symlinks: Any = True) -> Any:
         try:
             return self.answer(None, path, follow_symlinks=follow_symlinks)
@@ -360,6 +367,7 @@ class Listxattr(OnPath):
 class Pathconf(OnPath):
     __slots__ = ()
 
+    @told_as("pathconf")
     def __call__(self, path: Any, name: Any) -> Any:
         try:
             return self.answer(None, path, name)

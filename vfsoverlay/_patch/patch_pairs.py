@@ -9,7 +9,7 @@ from typing import Any
 
 from vfsoverlay import _real
 from vfsoverlay._patch.dispatch import STATE, TAKEN_BUFFERS, answer, found_after_all, locate, text_of, trimmed
-from vfsoverlay._patch.replacement import Replacement
+from vfsoverlay._patch.replacement import Replacement, copied_as, told_as
 from vfsoverlay._vfs import refusals
 from vfsoverlay._vfs.location import Failed, Foreign, Location
 
@@ -80,6 +80,7 @@ def _kind(path: Any, place: Any, dir_fd: Any) -> bool | None:
 class Rename(Replacement):
     __slots__ = ()
 
+    @told_as("rename")
     def __call__(self, src: Any, dst: Any, *, src_dir_fd: Any = None, dst_dir_fd: Any = None) -> Any:
         places: tuple[Any, Any] = (None, None)
         event = True
@@ -111,6 +112,11 @@ class Rename(Replacement):
             raise trimmed(error)  # noqa: B904 - the same exception, without our inner frames
 
 
+class Replace(Rename):
+    __slots__ = ()
+    __call__ = copied_as("replace", Rename.__call__)
+
+
 def _check_parents(places: tuple[Any, Any], spelled: tuple[Any, Any], descriptors: tuple[Any, Any]) -> None:
     """Both directories must be there before anything else is looked at."""
     for path, place, dir_fd in zip(spelled, places, descriptors, strict=True):
@@ -135,6 +141,7 @@ def _check_real_parent(path: Any, dir_fd: Any, spelled: tuple[Any, Any]) -> None
 class Link(Replacement):
     __slots__ = ()
 
+    @told_as("link")
     def __call__(
         self,
         src: Any,
@@ -196,6 +203,7 @@ def _refuse_link(places: tuple[Any, Any], spelled: tuple[Any, Any], descriptors:
 class Symlink(Replacement):
     __slots__ = ()
 
+    @told_as("symlink")
     def __call__(self, src: Any, dst: Any, target_is_directory: Any = False, *, dir_fd: Any = None) -> Any:
         place: Any = None
         event = True

@@ -9,7 +9,7 @@ from typing import Any
 from vfsoverlay._namespace.nodes import FileNode
 from vfsoverlay._patch.dispatch import STATE, answer, text_of, trimmed
 from vfsoverlay._patch.local_copies import copy_at, handed_out, place_of, spelled_like
-from vfsoverlay._patch.replacement import Replacement
+from vfsoverlay._patch.replacement import Replacement, told_as
 from vfsoverlay._vfs import local_tree, operations, script_start
 from vfsoverlay._vfs.location import Location
 
@@ -118,6 +118,7 @@ class ForkExec(Replacement):
     # argv, candidates for the program, close_fds, pass_fds, cwd, ...
     __slots__ = ()
 
+    @told_as("fork_exec")
     def __call__(self, argv: Any, programs: Any, close_fds: Any, pass_fds: Any, cwd: Any, /, *rest: Any) -> Any:
         if _state.inside.active:
             # A program that tells our own credentials, perhaps.

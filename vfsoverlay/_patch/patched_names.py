@@ -21,7 +21,7 @@ from vfsoverlay._patch import (
 )
 from vfsoverlay._patch.patch_changes import Change
 from vfsoverlay._patch.patch_descriptors import OfDescriptor
-from vfsoverlay._patch.patch_pairs import Link, Rename, Symlink
+from vfsoverlay._patch.patch_pairs import Link, Rename, Replace, Symlink
 from vfsoverlay._vfs import operations, refusals
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ PATCHED_NAMES: Final[tuple[PatchedName, ...]] = (
     PatchedName(_OS, "symlink", Symlink, _CREATED),
     PatchedName(_OS, "link", Link, "EEXIST if the new name exists; EXDEV across the border, else EROFS"),
     PatchedName(_OS, "rename", Rename, "EXDEV across the border, EROFS within"),
-    PatchedName(_OS, "replace", Rename, "EXDEV across the border, EROFS within"),
+    PatchedName(_OS, "replace", Replace, "EXDEV across the border, EROFS within"),
     PatchedName(_OS, "unlink", _entry(refusals.unlink, events.remove), _REMOVED),
     PatchedName(_OS, "remove", _entry(refusals.unlink, events.remove), _REMOVED),
     PatchedName(_OS, "rmdir", _entry(refusals.rmdir, events.rmdir), _REMOVED),
@@ -164,8 +164,8 @@ PATCHED_NAMES: Final[tuple[PatchedName, ...]] = (
     PatchedName(_OS, "fchown", _change("fd", refusals.change, events.fchown, says_filename=False), "EROFS"),
     PatchedName(_OS, "fstatvfs", _of_descriptor(operations.file_system_status), "as statvfs of the path it was opened with"),
     PatchedName(("_imp",), "create_dynamic", patch_imports.CreateDynamic, "the module from a local copy; its __file__ is the path below the mount"),
-    PatchedName(("_imp",), "exec_dynamic", patch_imports.ExecModule, "takes no path; sees that a module named below has come"),
-    PatchedName(("_imp",), "exec_builtin", patch_imports.ExecModule, "takes no path; sees that a module named below has come"),
+    PatchedName(("_imp",), "exec_dynamic", patch_imports.ExecDynamic, "takes no path; sees that a module named below has come"),
+    PatchedName(("_imp",), "exec_builtin", patch_imports.ExecBuiltin, "takes no path; sees that a module named below has come"),
     PatchedName(("_ctypes",), "dlopen", patch_ctypes.Dlopen, "the library from a local copy", late=True),
     PatchedName(("_sqlite3",), "connect", patch_sqlite3.Connect, "a local copy, read-only and immutable; refused while a log lies beside it", late=True),
     PatchedName(("_posixsubprocess",), "fork_exec", patch_processes.ForkExec, _STARTED + "; cwd: a local tree, if it is small, else ENOTSUP", late=True),

@@ -43,8 +43,11 @@ _COMPILED: Final = _compiled()
 
 
 def dispatched(replacement: Replacement) -> Likeness:
-    """What to put in the place of the original: *replacement*, or what calls it when no quick test decides."""
-    if _COMPILED is None or not replacement.rule:
+    """What to put in the place of the original: *replacement*, or what calls it when no quick test decides.
+
+    The latter also lets the original complain about arguments that do not fit *replacement*.
+    """
+    if _COMPILED is None:
         return replacement
     after_all = replacement.after_all if replacement.rule & PATH else None
     # The bound method, which C reaches sooner than the object.

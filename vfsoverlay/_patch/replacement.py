@@ -5,7 +5,27 @@ from __future__ import annotations
 # Children load this at every start: nothing heavy, typing included, is imported.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    Call = TypeVar("Call", bound=Callable[..., Any])
+
+
+def told_as(name: str) -> Callable[[Call], Call]:
+    """A decorator of a call that stands in for *name*: TypeErrors about its arguments begin with that."""
+
+    def named(call: Call) -> Call:
+        call.__qualname__ = name
+        return call
+
+    return named
+
+
+def copied_as(name: str, call: Any) -> Any:
+    """What *call* does, as *name*."""
+    copy = type(call)(call.__code__, call.__globals__, name, call.__defaults__, call.__closure__)
+    copy.__kwdefaults__ = call.__kwdefaults__
+    return told_as(name)(copy)
 
 
 class Likeness:

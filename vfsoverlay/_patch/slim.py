@@ -205,15 +205,16 @@ class SlimList(Replacement):
     # Directories above a mount point show its name, so those must be recognised however they are spelled.
     __slots__ = ()
 
-    def __call__(self, path: Any = None) -> Any:
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        path = args[0] if args else options.get("path")
         if path.__class__ is int:
             if WATCH.on and WATCH.concerns(_of_descriptor(path)):
                 WATCH.wake()
-                return self(path)
+                return self(*args, **options)
         elif path is None and WATCH.concerns("."):
             WATCH.wake()
-            return self(path)
-        return _ask(self, _NOTHING, (path,), {}, walk=True)
+            return self(*args, **options)
+        return _ask(self, _NOTHING, args, options, walk=True)
 
 
 class SlimPair(Replacement):
@@ -247,8 +248,8 @@ class SlimExec(Replacement):
     # The last step of importing a C module: those whose names are replaced get theirs now.
     __slots__ = ()
 
-    def __call__(self, module: Any, /) -> Any:
-        result = self.real(module)
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        result = self.real(*args, **options)
         if WATCH.on:
             install()
         return result
