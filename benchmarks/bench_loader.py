@@ -4,16 +4,17 @@
 
 Each epoch is a new order of all images, read and decoded by the workers of a PyTorch ``DataLoader``
 (which must be installed, as must Pillow). The server answers after 20 ms, 50 MiB/s a response. Three
-loaders take turns, each in a process of its own, the workers started before the clock and kept from epoch to epoch:
+loaders take turns, an epoch each, in processes of their own, whose workers start before the clock and stay:
 
 * ``local``: the images as files of the local disk;
 * ``raw``: every worker fetches four images at once over kept-alive connections and keeps nothing, so that
   32 requests are in flight: what the network gives to such a loop;
 * ``vfsoverlay``: a mount, with an empty cache at first; the sampler fetches the order ahead of the loop.
 
-The second epoch of ``vfsoverlay`` is compared with the second one of ``local``. Every batch is
-checked by the sum of its pixels. CPU seconds, of the loop and its workers together, are printed beside
-the elapsed ones: they repeat where the machine does other things.
+The second epoch of ``vfsoverlay`` is compared with the second one of ``local``. A ratio is the median of
+what it was in each run: a processor that others share may be slower by half for minutes, and epochs that
+are compared follow each other within seconds. The sums of all pixels must agree. CPU seconds, of the loop
+and its workers together, are printed beside the elapsed ones.
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ class Order:
 
 
 def measure(name: str, options: argparse.Namespace) -> None:
-    """Run all epochs with the loader *name* in this process, and print seconds and sums."""
+    """Run an epoch with the loader *name* for each line of input, and print its seconds, CPU seconds and sum."""
     from torch.utils.data import DataLoader
 
     images: Images
@@ -174,48 +175,90 @@ def measure(name: str, options: argparse.Namespace) -> None:
         worker_init_fn=start,
     )
     sum(loader)
-    seconds, cpu, sums = [], [], []
-    for _ in range(EPOCHS):
+    print("ready", flush=True)
+    for _ in sys.stdin:
         begun, used = time.perf_counter(), cpu_seconds()
-        sums.append(sum(loader))
-        seconds.append(time.perf_counter() - begun)
-        cpu.append(cpu_seconds() - used)
-    print(json.dumps({"seconds": seconds, "cpu": cpu, "sums": sums}))
+        total = sum(loader)
+        print(json.dumps([time.perf_counter() - begun, cpu_seconds() - used, total]), flush=True)
     del loader
 
 
+class Loader:
+    """A loader in a process of its own."""
+
+    def __init__(self, name: str, url: str, directory: str, cache: str, options: argparse.Namespace) -> None:
+        command = [sys.executable, "-W", "ignore", __file__, "--measure", name, "--url", url]
+        command += ["--directory", directory, "--cache", cache]
+        command += [f"--{option}={getattr(options, option)}" for option in ("images", "workers", "start")]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._answer()
+
+    def epoch(self) -> tuple[float, float, int]:
+        """Seconds and CPU seconds of the next epoch, and its sum."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        seconds, cpu, total = json.loads(self._answer())
+        return seconds, cpu, total
+
+    def end(self) -> None:
+        """Have no more epochs."""
+        self._process.communicate()
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise subprocess.CalledProcessError(self._process.wait(), self._process.args)
+        return line
+
+
+def one_run(loaders: dict[str, Loader]) -> dict[str, list[tuple[float, float]]]:
+    """All epochs of all loaders, one after the other: seconds and CPU seconds."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in loaders}
+    for _ in range(EPOCHS):
+        sums = set()
+        for name, loader in loaders.items():
+            *figures, total = loader.epoch()
+            found[name].append((figures[0], figures[1]))
+            sums.add(total)
+        if len(sums) != 1:
+            msg = "the loaders read different images"
+            raise AssertionError(msg)
+    return found
+
+
 def compare(options: argparse.Namespace) -> None:
-    """Let the loaders take turns, and print medians and what they come to."""
-    found: dict[str, list[list[float]]] = {name: [] for name in LOADERS}
-    used: dict[str, list[list[float]]] = {name: [] for name in LOADERS}
+    """Let the loaders take turns, and print what they come to."""
+    runs: list[dict[str, list[tuple[float, float]]]] = []
     with tempfile.TemporaryDirectory(prefix="bench-loader-") as scratch:
         directory = f"{scratch}/buckets/images"
         make_images(directory, options.images)
         with S3LikeServer(f"{scratch}/buckets", latency=0.02, rate=50) as server:
-            print(f"{options.images} images, {options.workers} workers by {options.start}, {server.engine}")
-            sums: Any = None
+            print(f"{options.images} images, {options.workers} workers by {options.start}, {server.engine}", flush=True)
             for run in range(options.runs):
-                for name in LOADERS:
-                    command = [sys.executable, "-W", "ignore", __file__, "--measure", name, "--url", server.url]
-                    command += ["--directory", directory, "--cache", f"{scratch}/cache-{run}"]
-                    command += [f"--{option}={getattr(options, option)}" for option in ("images", "workers", "start")]
-                    said = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-                    sums = sums or said["sums"]
-                    if said["sums"] != sums:
-                        msg = f"{name} read other images"
-                        raise AssertionError(msg)
-                    found[name].append(said["seconds"])
-                    used[name].append(said["cpu"])
-    for what, values in (("elapsed", found), ("CPU", used)):
-        print(what)
-        medians = {
-            name: [statistics.median(epoch) for epoch in zip(*runs, strict=True)] for name, runs in values.items()
-        }
-        for name, epochs in medians.items():
+                cache = f"{scratch}/cache-{run}"
+                loaders = {name: Loader(name, server.url, directory, cache, options) for name in LOADERS}
+                runs.append(one_run(loaders))
+                for loader in loaders.values():
+                    loader.end()
+    for which, what in enumerate(("elapsed", "CPU")):
+        print(f"{what}, medians of {len(runs)} runs")
+        for name in LOADERS:
+            epochs = [statistics.median(run[name][epoch][which] for run in runs) for epoch in range(EPOCHS)]
             print(f"    {name:12}" + "".join(f" {seconds:7.2f} s" for seconds in epochs))
-        ours, raw, local = medians["vfsoverlay"], medians["raw"], medians["local"]
-        print(f"    first epoch / raw's, 32 in flight: {ours[0] / raw[0]:.2f} (elapsed must be at most 1.3)")
-        print(f"    second epoch / local's:            {ours[1] / local[1]:.2f} (elapsed must be at most 1.1)")
+        report("first epoch / raw's, 32 in flight", runs, "raw", 0, which, "1.3")
+        report("second epoch / local's", runs, "local", 1, which, "1.1")
+
+
+def report(
+    text: str, runs: list[dict[str, list[tuple[float, float]]]], beside: str, epoch: int, which: int, must: str
+) -> None:
+    """Print how our *epoch* compares with that of the loader *beside*, in the median and in each run."""
+    ratios = [run["vfsoverlay"][epoch][which] / run[beside][epoch][which] for run in runs]
+    each = " ".join(f"{ratio:.2f}" for ratio in sorted(ratios))
+    bound = f", elapsed must be at most {must}" if which == 0 else ""
+    print(f"    {text}: {statistics.median(ratios):.2f} (runs: {each}{bound})")
 
 
 def main() -> None:
