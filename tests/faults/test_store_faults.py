@@ -152,6 +152,27 @@ def test_lasting_fault_of_a_mount(server: S3Server, name: str) -> None:
     store.close()
 
 
+class _UnwantedError(Exception):
+    """Raised by a sink whose reader has gone."""
+
+
+@pytest.mark.parametrize("name", [name for name in PASSING if name not in ("wrong range", "reset")])
+def test_nothing_is_tried_again_for_nobody(server: S3Server, name: str) -> None:
+    """Before it tries again, a store asks the sink, which ends the read where nobody wants the rest."""
+    store, _ = open_at(server)
+    info = info_of(store)
+    server.faults.add(PASSING[name](times=None, purpose="get"))
+
+    def sink(piece: memoryview) -> None:
+        if not piece:
+            raise _UnwantedError
+
+    with pytest.raises(_UnwantedError):
+        store.read_range(info, 0, info.size, sink)
+    assert server.requests.count("get") == 1
+    store.close()
+
+
 def test_resume_begins_behind_the_last_byte(server: S3Server) -> None:
     """After a cut body only the rest is asked for, again pinned to the version."""
     store, _ = open_at(server)

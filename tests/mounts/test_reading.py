@@ -15,12 +15,14 @@ import shutil
 import tarfile
 import threading
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import vfsoverlay
+from vfsoverlay.testing import Fault
 
 MIB = 1024 * 1024
 
@@ -34,6 +36,34 @@ def test_cold_read_is_one_get_and_no_head(mount: Any, server: Any) -> None:
     assert (server.requests.count("get"), server.requests.count("head"), len(server.requests)) == (1, 0, 1)
     assert Path("/content/data/dir/a.txt").read_text() == "hello"
     assert len(server.requests) == 1
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for what other threads do."""
+    while not condition():
+        threading.Event().wait(0.001)
+
+
+def test_a_closed_file_asks_for_nothing_more(mount: Any, server: Any) -> None:
+    """Once a file is closed, what was to be read ahead of its reader is not asked for again, however it fails."""
+    server.put("data", "large", bytes(64 * MIB))
+    workers = mount(deadline=60.0).cache._fetcher.workers
+    closed = threading.Event()
+    with open("/content/data/large", "rb", buffering=0) as file:
+        while vfsoverlay.metrics().get("bytes.readahead", 0) < 8 * MIB:
+            file.read(MIB)
+        until(lambda: not workers.busy)
+        before = server.requests.count("get")
+        server.faults.add(
+            Fault.hold(closed, times=None, purpose="get"), Fault.internal_error(times=None, purpose="get")
+        )
+        while not workers.busy:  # what is read is there, so that no reader waits
+            file.read(MIB)
+        until(lambda: server.requests.count("get") == before + workers.busy)
+        asked = server.requests.count("get")
+    closed.set()
+    until(lambda: not workers.busy)
+    assert server.requests.count("get") == asked
 
 
 def test_names_and_attributes_need_no_request(mount: Any, server: Any) -> None:

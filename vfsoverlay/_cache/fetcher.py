@@ -74,10 +74,15 @@ class Fetcher:
         """Fetch what is missing of blocks *first* to *last* for a reader who waits; raises as ``ObjectFile.ensure``."""
         share = (last - first) * file.block_size // self.connections.limit
         most = max(1, min(max(share, WAITING_GET), LARGEST_GET) // file.block_size)
-        if last - first > most:
-            # This thread brings the first part, others what follows it.
-            self.start_range(file, first + most, last, most, read_range, Ticket(), "read")
-        file.ensure(first, last, read_range, "read", deadline, most=most)
+        ticket = Ticket()
+        try:
+            if last - first > most:
+                # This thread brings the first part, others what follows it.
+                self.start_range(file, first + most, last, most, read_range, ticket, "read")
+            file.ensure(first, last, read_range, "read", deadline, most=most)
+        finally:
+            # Where this reader gives up, nobody waits for what the others try.
+            ticket.cancelled = True
 
     def fetch_all(self, file: ObjectFile, read_range: ReadRange, purpose: Purpose, deadline: float) -> None:
         """Fetch everything that is missing over many connections; raises as ``ObjectFile.ensure``."""

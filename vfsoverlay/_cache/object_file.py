@@ -168,6 +168,8 @@ class ObjectFile:
             self._adopt(claim.first, claim.last, (PRESENT, DOUBTED))
             at = claim.first
             while (at := self._local.find(_CLAIMED, at, claim.last)) >= 0:
+                if ticket is not None and ticket.cancelled:
+                    raise Abandoned
                 stop = at + blocks.run_length(self._local, _CLAIMED, at, claim.last)
                 self._fetch_run(at, stop, read_range, purpose, ticket or Ticket())
                 at = stop

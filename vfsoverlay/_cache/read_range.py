@@ -9,8 +9,8 @@ from zlib import crc32
 from vfsoverlay import _real
 from vfsoverlay._metrics import Purpose
 
-#: Receives a body in order, piece by piece; a piece is only valid during the call. Must not raise: the transport
-#: would take the cache's full disk for a broken connection, and try again.
+#: Receives a body in order, piece by piece; a piece is only valid during the call, and may be empty, before a retry.
+#: Must not raise an OSError: the transport would take the cache's full disk for a broken connection, and try again.
 Sink = Callable[[memoryview], object]
 
 #: Gives bytes start to stop (exclusive) of one version to a sink; retries below, raises OSError.

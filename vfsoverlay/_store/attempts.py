@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from vfsoverlay._metrics import Metrics
 from vfsoverlay._store.errno_map import Failure
 from vfsoverlay._store.kinds import Kind
+from vfsoverlay._store.protocol import Sink
 
 #: Seconds of the first wait at most, doubled each time (full jitter: "Exponential Backoff And Jitter", AWS blog).
 _FIRST_WAIT: Final = 0.1
@@ -21,6 +22,7 @@ _PROGRESS: Final = 1024**2
 #: Attempts to reach an endpoint that never answered (a wrong URL is told in seconds, not after the deadline), and to
 #: get sense out of answers that make none: time does not cure those.
 _FEW: Final = 4
+_NOTHING: Final = memoryview(b"")
 _HARDLY_CURED: Final = (Kind.MALFORMED, Kind.CORRUPT)
 
 
@@ -37,18 +39,22 @@ class Attempts:
 
     The deadline bounds the time without progress: each mebibyte that arrives starts it anew, so that
     a large object on a slow link is not cut off while bytes keep coming. While a mount is being made
-    (*mounting*) there is little patience with an endpoint that cannot be reached.
+    (*mounting*) there is little patience with an endpoint that cannot be reached. Before another attempt,
+    *sink* is asked whether anybody wants it, by an empty piece.
     """
 
-    __slots__ = ("_arrived", "_clock", "_end", "_metrics", "_seconds", "_waits", "count", "cured", "mounting")
+    __slots__ = ("_arrived", "_clock", "_end", "_metrics", "_seconds", "_sink", "_waits", "count", "cured", "mounting")
 
-    def __init__(self, seconds: float, clock: Clock, metrics: Metrics, *, mounting: bool = False) -> None:
+    def __init__(
+        self, seconds: float, clock: Clock, metrics: Metrics, *, mounting: bool = False, sink: Sink | None = None
+    ) -> None:
         self.count = 0
         self.cured: set[Kind] = set()
         """Kinds of failure whose cause was seen to, after which an attempt follows without a wait."""
         self._seconds = seconds
         self._clock = clock
         self._metrics = metrics
+        self._sink = sink
         self.mounting = mounting
         self._end = clock.now() + seconds
         self._waits = 0
@@ -68,14 +74,20 @@ class Attempts:
             self._end = self._clock.now() + self._seconds
 
     def again(self, failure: Failure) -> None:
-        """Wait before the next attempt, or raise *failure* if there must be none."""
+        """Wait before the next attempt, or raise *failure* if there must be none; what the sink raises goes first."""
         if not failure.meaning.retried or self._gives_up(failure):
             raise failure
         wait = self._wait(failure)
         if self._clock.now() + wait >= self._end:
             raise failure
+        self._ask_the_sink()
         self._metrics.add("retries")
         self._clock.sleep(wait)
+        self._ask_the_sink()
+
+    def _ask_the_sink(self) -> None:
+        if self._sink is not None:
+            self._sink(_NOTHING)
 
     def _gives_up(self, failure: Failure) -> bool:
         hopeless = failure.kind in _HARDLY_CURED or (self.mounting and failure.connecting)

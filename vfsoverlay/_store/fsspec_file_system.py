@@ -12,6 +12,7 @@ from vfsoverlay._store.attempts import Attempts, Clock
 from vfsoverlay._store.errno_map import Failure, to_error, to_mount_error
 from vfsoverlay._store.fsspec_failures import failure_of
 from vfsoverlay._store.fsspec_open import Opener
+from vfsoverlay._store.protocol import Sink
 
 
 class FileSystem:
@@ -34,10 +35,10 @@ class FileSystem:
                 self._made = self._make()
             return self._made
 
-    def attempts(self, *, listing: bool) -> Attempts:
-        """A new count for one operation; the first *listing* makes or breaks the mount."""
+    def attempts(self, *, listing: bool, sink: Sink | None = None) -> Attempts:
+        """A new count for one operation, for *sink*; the first *listing* makes or breaks the mount."""
         mounting = listing and not self.proved
-        return Attempts(self._deadline, self._clock, self.metrics, mounting=mounting)
+        return Attempts(self._deadline, self._clock, self.metrics, mounting=mounting, sink=sink)
 
     @contextmanager
     def telling(self, action: str, name: str, attempts: Attempts) -> Iterator[None]:

@@ -81,7 +81,7 @@ class FsspecStore:
         path = self._path(info.key)
         for at in range(start, stop, _AT_ONCE):
             end = min(at + _AT_ONCE, stop)
-            attempts = self._base.attempts(listing=False)
+            attempts = self._base.attempts(listing=False, sink=sink)
             with self._base.telling(_READ, self._name(info.key), attempts):
                 read = _PinnedRead(path, info, at, end)
                 data = self._base.call(attempts, purpose, read)

@@ -55,6 +55,9 @@ class ObjectStore(Protocol):
         Retries resume behind the last byte that *sink* took. The answer's ETag, total size and
         range are checked; another version raises ``StaleObject``. Never called for an empty range.
 
+        Before another attempt *sink* may get an empty piece. It raises there if nobody wants the rest any more,
+        and whatever it raises ends the reading at once.
+
         What *sink* took before another exception is right and may be kept; after ``ObjectDamaged``
         (a whole object without its checksum, whose last piece is held back) it may not.
         """

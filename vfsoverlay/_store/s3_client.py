@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from vfsoverlay._metrics import Metrics, Purpose
     from vfsoverlay._store.addressing import Endpoint
+    from vfsoverlay._store.protocol import Sink
     from vfsoverlay._store.s3_session import S3Session
     from vfsoverlay._store.s3_settings import Keys
 
@@ -60,10 +61,10 @@ class S3Client:
         self._unsigned: set[str] = set()
         self._tried_unsigned: set[str] = set()
 
-    def attempts(self, *, listing: bool) -> Attempts:
-        """A new count for one operation; the first *listing* makes or breaks the mount."""
+    def attempts(self, *, listing: bool, sink: Sink | None = None) -> Attempts:
+        """A new count for one operation, for *sink*; the first *listing* makes or breaks the mount."""
         mounting = listing and not self.proved
-        return Attempts(self._deadline, self._clock, self._metrics, mounting=mounting)
+        return Attempts(self._deadline, self._clock, self._metrics, mounting=mounting, sink=sink)
 
     @contextmanager
     def telling(self, action: str, name: str, attempts: Attempts) -> Iterator[None]:

@@ -119,7 +119,7 @@ class S3Store:
 
         One GET when nothing goes wrong, never a HEAD. See ``ObjectStore.read_range``.
         """
-        attempts = self._client.attempts(listing=False)
+        attempts = self._client.attempts(listing=False, sink=sink)
         with self._client.telling(GET_OBJECT, f"s3://{self._bucket}/{info.key}", attempts):
             RangeRead(self._client, self._buffers, info, start, stop, sink, purpose).run(attempts, self._metrics)
 

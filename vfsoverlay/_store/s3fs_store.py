@@ -84,7 +84,7 @@ class S3fsStore:
         """Give bytes *start* to *stop* of this very version to *sink*; see ``ObjectStore.read_range``."""
         for at in range(start, stop, _AT_ONCE):
             end = min(at + _AT_ONCE, stop)
-            attempts = self._base.attempts(listing=False)
+            attempts = self._base.attempts(listing=False, sink=sink)
             with self._base.telling(GET_OBJECT, f"s3://{self._bucket}/{info.key}", attempts):
                 data = self._base.call(attempts, purpose, _Get(self._bucket, info, at, end, self._sse))
             self._base.metrics.add(f"bytes.{purpose}", len(data))
