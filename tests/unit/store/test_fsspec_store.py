@@ -204,7 +204,7 @@ def test_passing_trouble_is_retried(error: Exception) -> None:
     """Resets, timeouts and nameless OSErrors of any library are retried; if they last, they become EIO or ETIMEDOUT."""
     pieces: list[bytes] = []
     flaky(error, 3).read_range(INFO, 0, 5, lambda piece: pieces.append(bytes(piece)))
-    assert pieces == [b"12345"]
+    assert list(filter(None, pieces)) == [b"12345"]  # empty ones ask whether to try again
     with pytest.raises(errors.ReadError) as caught:
         flaky(error, 10**6).read_range(INFO, 0, 5, bytes)
     assert isinstance(caught.value, (errors.StoreUnavailable, errors.StoreTimeout))
