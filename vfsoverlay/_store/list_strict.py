@@ -21,6 +21,13 @@ from vfsoverlay._store.protocol import ObjectRow
 #: One child of the root: its name and the texts of the leaves below it, by path ("" is its own text).
 Element = tuple[str, dict[str, str]]
 
+#: What may tell where the next page begins.
+_PLACES: Final = ("NextContinuationToken", "NextMarker", "NextKeyMarker")
+#: The truth values of XML Schema.
+_TRUTHS: Final = {"true": True, "1": True, "false": False, "0": False}
+#: A number of more is none that could be meant, and Python refuses to read one of very many.
+_DIGITS: Final = 18
+
 _ROOTS: Final = ("ListBucketResult", "ListVersionsResult", "ListBucketVersionsResult")
 
 
@@ -94,8 +101,21 @@ def _unquote(text: str) -> str:
     return unquote_plus(text, errors="surrogateescape")
 
 
-def _truncated(single: dict[str, str]) -> bool:
-    return single.get("IsTruncated", "false").strip().lower() == "true"
+def _truncated(single: dict[str, str], count: int) -> bool:
+    """Whether more follows this page of *count* entries; where it does not say, a place to go on at does."""
+    told = single.get("IsTruncated", "").strip().lower()
+    if told:
+        if told not in _TRUTHS:
+            msg = f"IsTruncated is {told[:40]!r}"
+            raise MalformedListing(msg)
+        return _TRUTHS[told]
+    if any(map(single.get, _PLACES)):
+        return True
+    most = single.get("MaxKeys", "").strip()
+    if most.isdecimal() and 0 < int(most[:_DIGITS]) <= count:
+        msg = "the page is full, and does not say whether the listing goes on (IsTruncated)"
+        raise MalformedListing(msg)
+    return False
 
 
 def _row(leaves: dict[str, str], decode: Callable[[str], str], version_id: str = "") -> ObjectRow:
@@ -104,7 +124,7 @@ def _row(leaves: dict[str, str], decode: Callable[[str], str], version_id: str =
     except KeyError as error:
         msg = f"an object without {error}"
         raise MalformedListing(msg) from None
-    if not size.strip().isdecimal():
+    if not size.strip().isdecimal() or len(size) > _DIGITS:
         msg = f"not a size: {size[:40]!r}"
         raise MalformedListing(msg)
     try:
@@ -131,7 +151,8 @@ def read_list(body: bytes) -> tuple[ListAnswer, bool]:
     elements, single, decode = _listing(body)
     rows = [_row(leaves, decode) for name, leaves in elements if name == "Contents"]
     prefixes = _prefixes(elements, decode)
-    answer = ListAnswer(rows, prefixes, _truncated(single), single.get("NextContinuationToken", ""))
+    truncated = _truncated(single, len(rows) + len(prefixes))
+    answer = ListAnswer(rows, prefixes, truncated, single.get("NextContinuationToken", ""))
     return answer, decode is _unquote
 
 
@@ -145,7 +166,9 @@ def parse_versions(body: bytes) -> VersionsAnswer:
     ]
     key_marker = decode(single.get("NextKeyMarker", ""))
     marker = single.get("NextVersionIdMarker", "")
-    return VersionsAnswer(versions, _prefixes(elements, decode), _truncated(single), key_marker, marker)
+    prefixes = _prefixes(elements, decode)
+    truncated = _truncated(single, len(versions) + len(prefixes))
+    return VersionsAnswer(versions, prefixes, truncated, key_marker, marker)
 
 
 def parse_error(body: bytes) -> dict[str, str]:

@@ -63,9 +63,10 @@ class S3fsStore:
             answer, rows = self._list(prefix, arguments)
             prefixes = [entry["Prefix"] for entry in answer.get("CommonPrefixes", ())]
             yield Page(rows, prefixes)
-            if not answer.get("IsTruncated"):
-                return
             token = answer.get("NextContinuationToken", "")
+            # A page that does not say whether it is the last one is so only where nothing speaks against it.
+            if not answer.get("IsTruncated", token or len(rows) + len(prefixes) == answer.get("MaxKeys")):
+                return
             first = next(iter([*(row[0] for row in rows[:1]), *prefixes]), None)
             with self._base.telling(_LIST, f"s3://{self._bucket}/{prefix}", self._base.attempts(listing=True)):
                 course.goes_on(None if first is None else (first, ""), [("continuation-token", token)])

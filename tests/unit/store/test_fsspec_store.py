@@ -366,6 +366,27 @@ def test_s3fs_listing_that_does_not_advance(server: S3Server, opened: Opener) ->
     assert server.requests.count("list") == 2
 
 
+@pytest.mark.parametrize("transport", ["auto", "s3fs"])
+@pytest.mark.parametrize(
+    ("ends", "names"), [("<NextContinuationToken>t</NextContinuationToken>", "ab"), ("<MaxKeys>1</MaxKeys>", None)]
+)
+def test_a_page_that_does_not_say_whether_it_is_the_last(
+    server: S3Server, opened: Opener, transport: str, ends: str, names: str | None
+) -> None:
+    """A server without IsTruncated gives all of the names or an error, never half of them, whatever fetches them."""
+    server.create_bucket("data", public=True)
+    for key, end in zip(names or "a", (ends, ""), strict=False):
+        row = f"<Contents><Key>{key}</Key><LastModified>2020-01-01T00:00:00Z</LastModified><Size>1</Size></Contents>"
+        body = f"<ListBucketResult>{row}{end}</ListBucketResult>".encode()
+        server.faults.add(Fault("body", {"body": body}, purpose="list", times=None, skip=int(key == "b")))
+    store = opened("s3://data/", transport=transport, **server.mount_options())
+    if names is None:
+        with pytest.raises(errors.VFSOverlayError, match="goes on"):
+            store.rows()
+    else:
+        assert "".join(row[0] for row in store.rows()) == names
+
+
 def test_s3fs_without_credentials_is_anonymous(server: S3Server, opened: Opener) -> None:
     """anon=None means unsigned requests where no credentials are found, through s3fs too."""
     server.create_bucket("data", public=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -318,6 +319,50 @@ def test_frame_of_a_page() -> None:
     answer = parse_list(page(entry(), prefixes, more=more))
     assert (answer.prefixes, answer.truncated, answer.token) == (["d 1/", "e/"], True, "a&b")
     assert not parse_list(page()).truncated
+
+
+#: What a page of two entries says around them, and whether it goes on; None: nobody can tell.
+ENDS = {
+    "<IsTruncated>false</IsTruncated><NextContinuationToken>t</NextContinuationToken><MaxKeys>2</MaxKeys>": False,
+    "<IsTruncated>0</IsTruncated>": False,
+    "<MaxKeys>3</MaxKeys><KeyCount>2</KeyCount>": False,
+    "<MaxKeys>0</MaxKeys><NextContinuationToken></NextContinuationToken>": False,
+    "<MaxKeys>nonsense</MaxKeys><IsTruncated/>": False,
+    "<IsTruncated> True </IsTruncated>": True,
+    "<IsTruncated>1</IsTruncated>": True,
+    "<NextContinuationToken>t</NextContinuationToken>": True,
+    "<NextMarker>k</NextMarker>": True,
+    "<NextKeyMarker>k</NextKeyMarker>": True,
+    "<MaxKeys>2</MaxKeys>": None,
+    "<MaxKeys>1</MaxKeys><IsTruncated></IsTruncated>": None,
+    "<IsTruncated>perhaps</IsTruncated>": None,
+}
+
+
+def _goes_on(parse: Callable[[bytes], Any], body: bytes) -> bool | None:
+    try:
+        return bool(parse(body).truncated)
+    except MalformedListing:
+        return None
+
+
+@in_both_languages
+@pytest.mark.parametrize("ends", ENDS)
+def test_the_end_of_a_listing_is_believed_where_nothing_speaks_against_it(read_rows: ReadRows, ends: str) -> None:
+    """A page without IsTruncated goes on where it names a place to go on at, and is an error where it is full."""
+    for body in (page(entry("a"), entry("b"), more=ends), page(entry("a"), entry("b"), ends)):
+        assert _goes_on(partial(parse_list, read_rows=read_rows), body) is ENDS[ends]
+        assert _goes_on(parse_list_strictly, body) is ENDS[ends]
+    versions = [entry(key).replace("Contents>", "Version>") for key in "ab"]
+    assert _goes_on(parse_versions, page(*versions, more=ends, root="ListVersionsResult")) is ENDS[ends]
+
+
+@in_both_languages
+def test_a_size_that_no_object_has(read_rows: ReadRows) -> None:
+    """A size of very many digits makes a page malformed: Python would not read it, and nobody could keep it."""
+    for digits in (19, 5000):
+        with pytest.raises(MalformedListing, match="not a size"):
+            parse_list(page(entry(size="9" * digits), entry()), read_rows)
 
 
 @pytest.mark.parametrize(
