@@ -1,6 +1,6 @@
 """A training loop over small images, as mountpoint-s3 #554 has it: shuffled epochs, 8 workers, decoding on all sides.
 
-    python benchmarks/bench_loader.py [--runs 3] [--images 2000] [--workers 8] [--start fork]
+    python benchmarks/bench_loader.py [--runs 3] [--images 2000] [--pixels 200] [--workers 8] [--start fork]
 
 Each epoch is a new order of all images, read and decoded by the workers of a PyTorch ``DataLoader``
 (which must be installed, as must Pillow). The server answers after 20 ms, 50 MiB/s a response. Three
@@ -32,6 +32,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from s3_like_server import S3LikeServer
@@ -44,16 +45,17 @@ BATCH = 16
 START = -1
 
 
-def make_images(directory: str, count: int) -> None:
-    """Write *count* JPEG images of some 13 KiB and 200 x 200 pixels, a hundred in each directory."""
+def make_images(directory: str, count: int, pixels: int) -> None:
+    """Write *count* JPEG images, square, with *pixels* on each side, a hundred in each directory."""
     from PIL import Image
 
     dice = random.Random(1)
     for number in range(count):
-        coarse = Image.frombytes("RGB", (50, 50), dice.randbytes(7500))
+        side = pixels // 4
+        coarse = Image.frombytes("RGB", (side, side), dice.randbytes(3 * side * side))
         path = f"{directory}/{number // 100:02d}/{number:05d}.jpg"
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        coarse.resize((200, 200)).save(path, quality=75)
+        coarse.resize((pixels, pixels)).save(path, quality=75)
 
 
 def decoded(body: bytes) -> int:
@@ -233,9 +235,11 @@ def compare(options: argparse.Namespace) -> None:
     runs: list[dict[str, list[tuple[float, float]]]] = []
     with tempfile.TemporaryDirectory(prefix="bench-loader-") as scratch:
         directory = f"{scratch}/buckets/images"
-        make_images(directory, options.images)
+        make_images(directory, options.images, options.pixels)
         with S3LikeServer(f"{scratch}/buckets", latency=0.02, rate=50) as server:
-            print(f"{options.images} images, {options.workers} workers by {options.start}, {server.engine}", flush=True)
+            size = sum(path.stat().st_size for path in Path(directory).glob("*/*")) // options.images
+            print(f"{options.images} images of {size / 1024:.0f} KiB,", end=" ")
+            print(f"{options.workers} workers by {options.start}, {server.engine}", flush=True)
             for run in range(options.runs):
                 cache = f"{scratch}/cache-{run}"
                 loaders = {name: Loader(name, server.url, directory, cache, options) for name in LOADERS}
@@ -266,6 +270,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--pixels", type=int, default=200, help="on each side of an image; those of ImageNet have 400")
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--start", default="fork", choices=("fork", "spawn", "forkserver"))
     for hidden in ("--measure", "--url", "--directory", "--cache"):
