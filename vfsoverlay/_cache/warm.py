@@ -15,14 +15,16 @@ Item = TypeVar("Item")
 class _Job(Generic[Item]):
     """One item: whoever takes it first fetches it, a thread of the workers or the consumer."""
 
-    __slots__ = ("_fetch", "_mutex", "done", "error", "item", "taken")
+    __slots__ = ("_done", "_fetch", "_mutex", "error", "item", "taken")
 
     def __init__(self, item: Item, fetch: Callable[[], object]) -> None:
         self.item = item
         self._fetch = fetch
         self._mutex = threading.Lock()
         self.taken = False
-        self.done = threading.Event()
+        #: Held until the item is done: an event would take longer to make than most items take to be looked for.
+        self._done = threading.Lock()
+        self._done.acquire()
         self.error: BaseException | None = None
 
     def run(self) -> None:
@@ -36,12 +38,13 @@ class _Job(Generic[Item]):
         except BaseException as error:  # noqa: BLE001 - raised again in the consumer's thread, whatever it is
             self.error = error
         finally:
-            self.done.set()
+            self._done.release()
 
     def finish(self) -> Item:
         """The item, once it is there; raises what fetching it raised."""
         self.run()
-        self.done.wait()
+        with self._done:
+            pass
         if self.error is not None:
             raise self.error
         return self.item

@@ -68,12 +68,14 @@ class Workers:
         condition = self._condition
         while True:
             with condition:
-                if not self._tasks:
+                # Woken for a task that a busy thread took meanwhile, it waits on: to end would cost a new thread soon.
+                waited = True
+                while waited and not self._tasks:
                     self._idle += 1
-                    condition.wait(_IDLE)
+                    waited = condition.wait(_IDLE)
                     self._idle -= 1
-                    if not self._tasks:
-                        return
+                if not self._tasks:
+                    return
                 task = self._tasks.popleft()
             try:
                 task()
