@@ -72,9 +72,13 @@ class Cuts:
         self._seen: list[set[str]] = []
         self._alphabets: list[str] = []
         self._folders: Sequence[str] = ()
+        #: The first and the last key of the page seen last: it shows how many folders a page reaches across.
+        self._page = ("", "")
 
     def learn(self, rows: Sequence[ObjectRow]) -> None:
         """Look at some of *rows* to see which characters stand where."""
+        if rows:
+            self._page = rows[0][0], rows[-1][0]
         for key, *_ in rows[:: len(rows) // _SAMPLES + 1]:
             tail = key[self._skip : self._skip + _DEPTH]
             while len(self._seen) < len(tail):
@@ -91,19 +95,20 @@ class Cuts:
 
     def find(self, range_: KeyRange) -> str | None:
         """Where to cut *range_*, or ``None`` if that seems not worth a request."""
-        if not range_.pages or not range_.position:
-            return None
-        for guess in (self._at_folder, self._further_up, self._between):
-            cut = guess(range_)
-            if cut is not None and range_.position < cut and (range_.high is None or cut < range_.high):
+        # Folders are no guess: helpers need not wait for a page of the range to begin at them.
+        listed = range_.pages and range_.position
+        for find in (self._at_folder, self._further_up, self._between) if listed else (self._at_folder,):
+            cut = find(range_)
+            if cut is not None and (range_.position or range_.low) < cut and (range_.high is None or cut < range_.high):
                 return cut
         return None
 
     def _at_folder(self, range_: KeyRange) -> str | None:
         folders = self._folders
-        start = bisect_right(folders, range_.position)
+        start = bisect_right(folders, range_.position or range_.low)
         stop = len(folders) if range_.high is None else bisect_left(folders, range_.high)
-        in_page = start - bisect_left(folders, range_.first)
+        first, last = (range_.first, range_.position) if range_.position else self._page
+        in_page = bisect_right(folders, last) - bisect_left(folders, first)
         return folders[(start + stop) // 2] if stop - start > in_page * _MIN_PAGES else None
 
     def _further_up(self, range_: KeyRange) -> str | None:

@@ -85,6 +85,31 @@ def test_idle_workers_take_over_a_part_of_the_listing() -> None:
     assert sorted(row[0] for page in [first, *rest] for row in page) == keys
 
 
+def test_helpers_begin_at_all_folders_at_once() -> None:
+    """Once the folders are known, all idle workers begin at one each: none waits for a page that another waits for."""
+    keys = [f"p/{folder}/{i:03d}" for folder in "abcdefgh" for i in range(50)]
+    store = ListedStore(keys, page_size=10)
+    begun_at: set[str] = set()
+    all_begun = threading.Event()
+
+    def list_pages(prefix: str, **how: Any) -> Iterator[ListedPage]:
+        if how.get("start_after"):
+            begun_at.add(how["start_after"])
+            if len(begun_at) == 6:
+                all_begun.set()
+            assert all_begun.wait(20)
+        return store.list_pages(prefix, **how)
+
+    def hanging(pages: Iterator[ListedPage]) -> Iterator[ListedPage]:
+        assert all_begun.wait(20)
+        yield from pages
+
+    begun = store.list_pages("p/", page_size=10)
+    first = next(begun).rows
+    rest = list(Crew(list_pages, "p/", 10).run(hanging(begun), first, 7))
+    assert sorted(row[0] for page in [first, *rest] for row in page) == keys
+
+
 @pytest.mark.parametrize("workers", [1, 4])
 def test_one_object_too_many_ends_the_listing(workers: int) -> None:
     """TooManyObjects comes at object max_objects + 1, says how to go on, and hardly anything is listed after it."""
