@@ -170,11 +170,9 @@ class Connection:
         body = response.body
         if not whole or not body:
             self.socket.sendall(head)
-        elif delivery is AT_ONCE and isinstance(body, bytes):
-            # A document, in one step whatever its size: between two, others may hold the interpreter for milliseconds.
-            self.socket.sendall(head + body)
-        elif delivery is AT_ONCE and len(body) <= JOIN_BELOW:
-            self.socket.sendall(head + body.read(0, len(body)))
+        elif delivery is AT_ONCE and (isinstance(body, bytes) or len(body) <= JOIN_BELOW):
+            # A document in one step whatever its size: between two, others may hold the interpreter for milliseconds.
+            self.socket.sendall(head + (body if isinstance(body, bytes) else body.read(0, len(body))))
         else:
             self.socket.sendall(head)
             if delivery.reset:
