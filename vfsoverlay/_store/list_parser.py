@@ -133,12 +133,12 @@ def _parse_fast(body: bytes, read_rows: ReadRows) -> ListAnswer | None:
         return None
     # What is around the entries is small, and as various as servers are. The first entry stays in it, to prove
     # that what has this shape, in this place, is an entry.
-    frame = body[:first] + body[stop:]
-    if b"IsTruncated>" not in frame and b"MaxKeys>" in frame:
-        return None  # how many entries there are tells then whether the listing goes on
-    answer, encoded = read_list(frame)
+    count = body.count(_OPEN, start, stop)
+    answer, encoded = read_list(body[:first] + body[stop:], count - 1)
     rows = read_rows(body, start, stop, shape, encoded)
-    return None if rows is None or answer.rows != rows[:1] else answer._replace(rows=rows)
+    if rows is None or len(rows) != count or answer.rows != rows[:1]:
+        return None
+    return answer._replace(rows=rows)
 
 
 def _shape(entry: bytes) -> Shape | None:

@@ -146,12 +146,15 @@ def parse_list_strictly(body: bytes) -> ListAnswer:
     return read_list(body)[0]
 
 
-def read_list(body: bytes) -> tuple[ListAnswer, bool]:
-    """What ``parse_list_strictly`` gives, and whether the page has its keys as in a URL."""
+def read_list(body: bytes, left_out: int = 0) -> tuple[ListAnswer, bool]:
+    """What ``parse_list_strictly`` gives, and whether the page has its keys as in a URL.
+
+    *left_out* entries were taken from the page, and count when it does not say whether the listing goes on.
+    """
     elements, single, decode = _listing(body)
     rows = [_row(leaves, decode) for name, leaves in elements if name == "Contents"]
     prefixes = _prefixes(elements, decode)
-    truncated = _truncated(single, len(rows) + len(prefixes))
+    truncated = _truncated(single, left_out + len(rows) + len(prefixes))
     answer = ListAnswer(rows, prefixes, truncated, single.get("NextContinuationToken", ""))
     return answer, decode is _unquote
 

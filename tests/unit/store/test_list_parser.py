@@ -334,6 +334,9 @@ ENDS = {
     "<NextMarker>k</NextMarker>": True,
     "<NextKeyMarker>k</NextKeyMarker>": True,
     "<MaxKeys>2</MaxKeys>": None,
+    "<MaxKeys >2</MaxKeys >": None,
+    "<MaxKeys>2</MaxKeys><IsTruncated></IsTruncated>": None,
+    "<MaxKeys>2</MaxKeys><!--<IsTruncated>-->": None,
     "<MaxKeys>1</MaxKeys><IsTruncated></IsTruncated>": None,
     "<IsTruncated>perhaps</IsTruncated>": None,
 }
