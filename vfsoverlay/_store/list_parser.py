@@ -23,6 +23,7 @@ from vfsoverlay._store.protocol import ObjectRow
 
 _OPEN: Final = b"<Contents>"
 _CLOSE: Final = b"</Contents>"
+_ENCODED: Final = b"<EncodingType>url</EncodingType>"
 #: Of the fields; what is nested further belongs to somebody else, such as an owner.
 _DEPTH: Final = 2
 _ELEMENT: Final = re.compile(r"<(/?)([A-Za-z]+)>([^<]*)")
@@ -133,12 +134,13 @@ def _parse_fast(body: bytes, read_rows: ReadRows) -> ListAnswer | None:
         return None
     # What is around the entries is small, and as various as servers are. The first entry stays in it, to prove
     # that what has this shape, in this place, is an entry.
-    count = body.count(_OPEN, start, stop)
-    answer, encoded = read_list(body[:first] + body[stop:], count - 1)
+    frame = body[:first] + body[stop:]
+    encoded = _ENCODED in frame
     rows = read_rows(body, start, stop, shape, encoded)
-    if rows is None or len(rows) != count or answer.rows != rows[:1]:
+    if rows is None:
         return None
-    return answer._replace(rows=rows)
+    answer, is_encoded = read_list(frame, len(rows) - 1)
+    return answer._replace(rows=rows) if answer.rows == rows[:1] and is_encoded == encoded else None
 
 
 def _shape(entry: bytes) -> Shape | None:
