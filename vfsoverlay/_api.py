@@ -8,6 +8,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from vfsoverlay import _children
@@ -158,22 +159,31 @@ def _mount_all(specs: list[Mount], told: Mapping[str, Inheritance] = {}) -> tupl
         _refuse_conflicts(specs, points)
         roots = [*points, *(spec.root_dir for spec in specs)]
         made: dict[str, MountPoint] = {}
+        is_shown = False
         try:
             for spec in specs:
                 if spec.root_dir not in points and spec.root_dir not in made:
                     made[spec.root_dir] = _make(spec, roots, told.get(spec.root_dir) or _of_parent(spec, inherited))
+            shim.remove([point for root_dir, point in inherited.items() if root_dir in made])
+            is_shown = True
+            shim.add([point for point in made.values() if not point.is_local])
+            _tell_children()
         except BaseException:  # cleans up after Ctrl-C as well, and raises it again
-            # All or none; also after Ctrl-C in a long listing.
-            for point in made.values():
-                point.close()
+            # All or none; also after Ctrl-C in a long listing, or while names are being replaced.
+            shim.to_the_end(partial(_give_up, made.values(), is_shown=is_shown))
             raise
-        shim.remove([point for root_dir, point in inherited.items() if root_dir in made])
-        shim.add([point for point in made.values() if not point.is_local])
-        _tell_children()
         result = tuple(points.get(spec.root_dir) or made[spec.root_dir] for spec in specs)
         for point in result:
             point.holds += 1
         return result
+
+
+def _give_up(made: Iterable[MountPoint], *, is_shown: bool) -> None:
+    if is_shown:
+        shim.remove(list(made))
+        _tell_children()
+    for point in made:
+        point.close()
 
 
 def _refuse_conflicts(specs: list[Mount], points: dict[str, MountPoint]) -> None:
@@ -274,11 +284,16 @@ def _tell_children() -> None:
 
 
 def _release(point: MountPoint) -> None:
-    with _LOCK:
+    def end() -> None:
         shim.remove([point])
         point.holds = 0
         _tell_children()
-    point.close()
+        point.close()
+        point.release = None
+
+    with _LOCK:
+        if point.release is not None:  # another thread may have been faster
+            shim.to_the_end(end)
 
 
 def unmount(root_dir: str | os.PathLike[str] | MountPoint) -> None:

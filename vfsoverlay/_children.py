@@ -195,18 +195,20 @@ def _withdraw() -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
-    _EXPORTS.before = None
     entries = os.environ.get(_PATH, "").split(os.pathsep)
     if STARTUP in entries:
         entries.remove(STARTUP)
-        os.environ[_PATH] = os.pathsep.join(entries)
-        if not entries:
+        if entries:
+            os.environ[_PATH] = os.pathsep.join(entries)
+        else:
             del os.environ[_PATH]
     for wrapped in _EXPORTS.wrapped:
         # Somebody else may have wrapped ours; it then passes through.
         if wrapped.module.get_preparation_data is wrapped.ours:
             wrapped.module.get_preparation_data = wrapped.original
     _EXPORTS.wrapped = []
+    # Last: after Ctrl-C all of it is done again.
+    _EXPORTS.before = None
 
 
 # --- multiprocessing

@@ -22,10 +22,11 @@ class Metrics:
     ``evictions``, ``retries``, ``seconds.waited``.
     """
 
-    __slots__ = ("_counts", "_lock", "_tickers")
+    __slots__ = ("_counts", "_ended", "_lock", "_tickers")
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
+        self._ended = False
         #: Name -> a counter that C code moves on, and how often it was moved on to be read.
         self._tickers: dict[str, tuple[count[int], int]] = {}
         self._lock = threading.Lock()
@@ -54,7 +55,10 @@ class Metrics:
             return counts
 
     def end(self) -> None:
-        """Add these counts to those of mounts that have ended; called once, when the mount ends."""
+        """Add these counts to those of mounts that have ended, once, when the mount ends."""
+        if self._ended:
+            return
+        self._ended = True
         for name, amount in self.snapshot().items():
             _ENDED.add(name, amount)
 

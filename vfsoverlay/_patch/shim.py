@@ -14,9 +14,12 @@ from vfsoverlay._patch.slim import WATCH
 from vfsoverlay._patch.strict import Strict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from vfsoverlay._vfs.mount_point import MountPoint
+
+#: More than anybody presses Ctrl-C within a moment, and few for a step that fails whenever it is run.
+_TRIES: Final = 10
 
 _REGISTRY: Final = Registry()
 _METHODS: Final = Methods()
@@ -27,6 +30,19 @@ def points() -> tuple[MountPoint, ...]:
     """The mounts in force, in the order they were made; those of the parent are made now, if none was touched yet."""
     WATCH.wake()
     return STATE.files.table.points
+
+
+def to_the_end(step: Callable[[], object]) -> None:
+    """Run *step* again until it has come to its end; what a signal raised in the midst of it is raised then."""
+    raised: BaseException | None = None
+    for _ in range(_TRIES):
+        try:
+            step()
+            break
+        except BaseException as error:  # noqa: BLE001 - raised below, whatever it is
+            raised = error
+    if raised is not None:
+        raise raised
 
 
 def add(mounts: Sequence[MountPoint]) -> None:

@@ -124,9 +124,9 @@ class MountPoint:
 
     def unmount(self) -> None:
         """End this mount: new calls see the real file system, open files go on. Again: nothing happens."""
-        release, self.release = self.release, None
+        release = self.release
         if release is not None:
-            release(self)
+            release(self)  # which is None then, unless Ctrl-C came before it had begun
 
     def __enter__(self) -> MountPoint:
         return self
