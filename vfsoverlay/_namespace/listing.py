@@ -26,6 +26,9 @@ _WORTHWHILE: Final = 2e-3
 It takes a thread about as long to have the interpreter from another one that parses a page.
 """
 
+_IN_LINE: Final = 2
+"""Workers for each that would do if none had to wait for another."""
+
 _ADVICE: Final = "mount a longer prefix, or list directories as they are used (listing='lazy')"
 
 #: Gives seconds that passed, and seconds that this thread worked, both since any time.
@@ -140,9 +143,10 @@ def _pages(list_pages: ListPages, prefix: str, page_size: int, workers: int, tim
             if number >= _ALONE and workers > 1 and len(page.rows) >= page_size and slow:
                 break
             before = waiting
-        # While one waits for its page others can parse theirs, and have them taken; more would only take the processor
-        # from each other, and above all from the one thread that takes all pages.
-        useful = 2 + math.ceil(waiting / working)
+        # While one waits for its page others can parse theirs, and have them taken. Twice as many as that takes, since
+        # they wait in line for the interpreter and the store, and the first pages of a new process take longer; more
+        # would only take the processor from each other.
+        useful = 2 + math.ceil(_IN_LINE * waiting / working)
         yield from Crew(list_pages, prefix, page_size).run(begun, page.rows, min(workers, useful))
     finally:
         close_pages(begun)
