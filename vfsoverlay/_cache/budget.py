@@ -89,6 +89,8 @@ class Budget:
         stale = abs(time.time() - balance.counted_at) > _COUNT_AGAIN
         if (stale or self._short(balance.total) > 0) and not self._make_room():
             self.settle(wanted, unwritten=wanted)
+            # The count that was just made has them: they must not be the next caller's, unlooked at.
+            self._report(0)
             self._hopeless_until = time.monotonic() + _HOPELESS
             raise DiskFull
 

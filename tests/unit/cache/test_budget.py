@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
+import time
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +26,21 @@ def test_processes_that_leave_without_a_word(make_cache: MakeCache, source: Sour
         oid = source.object(f"key-{number}", STEP - 10_000)
         os.close(cache.complete(oid, source.reader(oid)))
         assert cache.usage().allocated <= BOUND
+
+
+def test_a_full_cache_stays_full(make_cache: MakeCache, source: Source) -> None:
+    """However often a cache that is full of one open object is asked for room, it does not grow beyond its bound."""
+    cache = make_cache(cache_size=BOUND, readahead=False, promotion=False)
+    oid = source.object("large", 4 * BOUND)
+    buffer = memoryview(bytearray(BOUND // 4))
+    with cache.open_partial(oid, source.reader(oid)) as handle:
+        for at in range(0, 3 * BOUND, len(buffer)):
+            handle.readinto(at, buffer)
+            if at > BOUND:
+                # For a moment nobody is let in; then pins are looked at again.
+                while time.monotonic() < cache._budget._hopeless_until:
+                    threading.Event().wait(0.01)
+        assert cache.usage().allocated <= BOUND + 64 * 1024  # the map is written before it is counted
 
 
 @settings(max_examples=25, deadline=None)
