@@ -88,9 +88,8 @@ class Budget:
             balance = self._report(0)
         stale = abs(time.time() - balance.counted_at) > _COUNT_AGAIN
         if (stale or self._short(balance.total) > 0) and not self._make_room():
-            self.settle(wanted, unwritten=wanted)
             # The count that was just made has them: they must not be the next caller's, unlooked at.
-            self._report(0)
+            self._report(0, refused=wanted)
             self._hopeless_until = time.monotonic() + _HOPELESS
             raise DiskFull
 
@@ -104,8 +103,8 @@ class Budget:
         """Give back what was counted ahead; nothing more is going to be written for now."""
         self._report(0)
 
-    def _report(self, ahead: int) -> Balance:
-        """Bring the ledger up to what was reserved, and *ahead* bytes beyond it."""
+    def _report(self, ahead: int, *, refused: int = 0) -> Balance:
+        """Bring the ledger up to what was reserved, without *refused* bytes of it, and *ahead* bytes beyond it."""
 
         def owed(old: Balance) -> int:
             # A count by another process has erased what was ahead: what was reserved since is not in the ledger then.
@@ -113,6 +112,8 @@ class Budget:
             return ahead + erased - self._left
 
         with self._mutex:
+            self._in_flight -= refused
+            self._left += refused
             balance = self._ledger.change(owed)
             self._seen, self._counted_at = balance
             self._ahead = self._left = ahead
