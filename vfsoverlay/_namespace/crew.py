@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -30,12 +31,14 @@ class Crew:
         list_pages: Lists the store; called from all workers at once. Pages are in byte order of keys.
         prefix: What all keys begin with.
         page_size: Keys to ask for at once.
+        keys_wanted: Once so many were given, nothing more is asked for: whoever takes them stops there.
     """
 
-    def __init__(self, list_pages: ListPages, prefix: str, page_size: int) -> None:
+    def __init__(self, list_pages: ListPages, prefix: str, page_size: int, *, keys_wanted: int = sys.maxsize) -> None:
         self._list_pages = list_pages
         self._prefix = prefix
         self._page_size = page_size
+        self._keys_wanted = keys_wanted
         self._cuts = Cuts(prefix)
         self._busy: list[KeyRange] = []
         self._ready: deque[list[ObjectRow]] = deque()
@@ -109,7 +112,7 @@ class Crew:
             self._list(range_, self._list_pages(self._prefix, start_after=range_.low, page_size=self._page_size))
 
     def _cut(self) -> KeyRange | None:
-        if self._misses > _FREE_MISSES + self._pages // _PAGES_A_MISS:
+        if self._keys_wanted <= 0 or self._misses > _FREE_MISSES + self._pages // _PAGES_A_MISS:
             return None
         for range_ in sorted(self._busy, key=lambda range_: -range_.pages):
             at = self._cuts.find(range_)
@@ -141,11 +144,14 @@ class Crew:
                 return False
             taken = range_.take(rows)
             self._pages += 1
+            self._keys_wanted -= len(taken)
             self._cuts.learn(taken)
             if taken:
                 self._ready.append(taken)
                 self._output.notify()
             self._work.notify()
+            if self._keys_wanted <= 0:
+                return False
             return len(taken) == len(rows) and (range_.high is None or not rows or rows[-1][0] < range_.high)
 
     def _explore(self) -> None:

@@ -111,18 +111,20 @@ def list_objects(
     page_size = min(page_size, limits.keys_wanted)
     before = limits.objects, limits.size
     try:
-        for rows in _pages(list_pages, prefix, page_size, workers, timer):
+        for rows in _pages(list_pages, prefix, page_size, limits, workers, timer):
             limits.check(rows)
             yield rows
     except OutOfOrderError:
         # Such a store can only be listed from beginning to end. What was given already is given again.
         limits.objects, limits.size = before
-        for rows in _pages(list_pages, prefix, page_size, 1, timer):
+        for rows in _pages(list_pages, prefix, page_size, limits, 1, timer):
             limits.check(rows)
             yield rows
 
 
-def _pages(list_pages: ListPages, prefix: str, page_size: int, workers: int, timer: Timer) -> Iterator[list[ObjectRow]]:
+def _pages(
+    list_pages: ListPages, prefix: str, page_size: int, limits: Limits, workers: int, timer: Timer
+) -> Iterator[list[ObjectRow]]:
     begun = list_pages(prefix, page_size=page_size)
     number, before = 0, math.inf
     try:
@@ -147,6 +149,9 @@ def _pages(list_pages: ListPages, prefix: str, page_size: int, workers: int, tim
         # they wait in line for the interpreter and the store, and the first pages of a new process take longer; more
         # would only take the processor from each other.
         useful = 2 + math.ceil(_IN_LINE * waiting / working)
-        yield from Crew(list_pages, prefix, page_size).run(begun, page.rows, min(workers, useful))
+        # Nor is there use for more than the pages that may still come: what was given so far has been counted.
+        wanted = limits.keys_wanted
+        useful = min(workers, useful, 1 + math.ceil(wanted / page_size))
+        yield from Crew(list_pages, prefix, page_size, keys_wanted=wanted).run(begun, page.rows, useful)
     finally:
         close_pages(begun)

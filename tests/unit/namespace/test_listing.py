@@ -110,6 +110,23 @@ def test_helpers_begin_at_all_folders_at_once() -> None:
     assert sorted(row[0] for page in [first, *rest] for row in page) == keys
 
 
+def test_workers_stop_at_the_key_that_is_one_too_many() -> None:
+    """When as many keys as wanted were given, taken or not, no worker asks for more than the page it has asked for."""
+    store = ListedStore([f"p/{folder}/{i:04d}" for folder in "abcdefgh" for i in range(1000)], page_size=10)
+    begun = store.list_pages("p/", page_size=10)
+    first = next(begun).rows
+    crew = Crew(store.list_pages, "p/", 10, keys_wanted=50)
+    rest = crew.run(begun, first, 4)
+    given = list(next(rest))
+    # Nothing is taken meanwhile: it is not the taker who stops them.
+    while crew._busy:
+        threading.Event().wait(0.001)
+    # The first page, that of the folders, five that are wanted, and one that each of the others had asked for.
+    assert len(store.requests) <= 1 + 1 + 5 + 3
+    given += [row for page in rest for row in page]
+    assert len(given) >= 50
+
+
 @pytest.mark.parametrize("workers", [1, 4])
 def test_one_object_too_many_ends_the_listing(workers: int) -> None:
     """TooManyObjects comes at object max_objects + 1, says how to go on, and hardly anything is listed after it."""
