@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from vfsoverlay._cache.read_range import ReadRange, Sink
+from vfsoverlay._cache.read_range import ReadRange, Sink, Wanted
 from vfsoverlay._metrics import Purpose
 from vfsoverlay._model import ObjectId
 
@@ -68,6 +68,10 @@ class Source:
                 self._append(f"{object_id.key} {start} {stop}\n")
 
         return read_range
+
+    def wanted(self, object_id: ObjectId) -> Wanted:
+        """*object_id* for a warm."""
+        return Wanted(object_id, self.reader(object_id))
 
     def _append(self, line: str) -> None:
         assert self._log is not None

@@ -16,6 +16,7 @@ chmod = posix.chmod
 close = posix.close
 dup = posix.dup
 dup2 = posix.dup2
+eventfd = posix.eventfd
 fchdir = posix.fchdir
 fchmod = posix.fchmod
 fstat = posix.fstat

@@ -20,20 +20,22 @@ from vfsoverlay._cache.catalog import Catalog
 from vfsoverlay._cache.check import Report, check
 from vfsoverlay._cache.complete_files import CompleteFiles
 from vfsoverlay._cache.eviction import Evictor, Usage
+from vfsoverlay._cache.fetch_task import Fetch, FetchTask, WholeFetch
 from vfsoverlay._cache.fetcher import Fetcher
 from vfsoverlay._cache.large_objects import LargeObjects
 from vfsoverlay._cache.ledger import Ledger
 from vfsoverlay._cache.lookahead import Lookahead
 from vfsoverlay._cache.object_file import WaitedTooLong
 from vfsoverlay._cache.object_locks import ObjectLocks
-from vfsoverlay._cache.read_range import FULL, ReadRange
+from vfsoverlay._cache.read_range import FULL, ReadRange, Wanted
 from vfsoverlay._cache.records import Record
+from vfsoverlay._cache.small_fetch import SmallFetch
 from vfsoverlay._cache.small_objects import SmallObjects
 from vfsoverlay._cache.warm import warm
 from vfsoverlay._metrics import Metrics, Purpose
 from vfsoverlay._model import ObjectId
 
-__all__ = ["BLOCK_SIZE", "BlockCache", "CachedObject", "Lookahead", "ReadRange", "Report", "Usage"]
+__all__ = ["BLOCK_SIZE", "BlockCache", "CachedObject", "Lookahead", "ReadRange", "Report", "Usage", "Wanted"]
 
 #: Bytes of one block: the unit of the presence map and the least that a random read fetches.
 BLOCK_SIZE: Final = 128 * 1024
@@ -205,9 +207,7 @@ class BlockCache:
                 self.directory,
             )
 
-    def warm(
-        self, items: Iterable[Item], resolve: Callable[[Item], tuple[ObjectId, ReadRange]], *, ahead: int = 64
-    ) -> Iterator[Item]:
+    def warm(self, items: Iterable[Item], resolve: Callable[[Item], Wanted], *, ahead: int = 64) -> Iterator[Item]:
         """Give *items* in order, each as soon as its object is complete; *items* is consumed lazily.
 
         Args:
@@ -219,30 +219,32 @@ class BlockCache:
             OSError: As ``complete`` raises it, when the item's turn comes.
         """
 
-        def fetching(item: Item) -> Callable[[], None] | None:
-            object_id, read_range = resolve(item)
-            stem = self._stem_unless_there(object_id)
-            if stem is None:
-                return None
-            return lambda: self._fetch_ahead(object_id, stem, read_range, "warm")
+        def fetching(item: Item) -> Fetch | None:
+            wanted = resolve(item)
+            stem = self._stem_unless_there(wanted.object_id)
+            return None if stem is None else self._fetch_ahead(wanted, stem, "warm")
 
-        return warm(items, fetching, self._fetcher.workers, ahead=ahead)
+        return warm(items, fetching, self._fetcher.start, ahead=ahead)
 
-    def lookahead(self, resolve: Callable[[Item], tuple[ObjectId, ReadRange]]) -> Lookahead[Item]:
+    def lookahead(self, resolve: Callable[[Item], Wanted]) -> Lookahead[Item]:
         """Directory readahead over items whose objects *resolve* gives; large objects are skipped."""
 
         def size(item: Item) -> int:
-            object_id, _ = resolve(item)
+            object_id = resolve(item).object_id
             return object_id.size if _is_small(object_id) else -1
 
-        def fetch(item: Item) -> None:
-            object_id, read_range = resolve(item)
-            stem = self._stem_unless_there(object_id)
-            if stem is not None:
-                self._fetch_ahead(object_id, stem, read_range, "readahead")
+        def start(item: Item, ended: Callable[[object], object]) -> bool:
+            wanted = resolve(item)
+            fetch = self._fetch_ahead(wanted, self.layout.stem(wanted.object_id), "readahead")
 
-        workers = self._fetcher.workers
-        return Lookahead(fetch, size=size, workers=workers, metrics=self._metrics, ahead=self._fetcher.ahead)
+            def whole() -> None:
+                # Looked for in the thread that fetches: the opener is to go on.
+                if self._stem_unless_there(wanted.object_id) is not None:
+                    fetch.finish()
+
+            return self._fetcher.start(FetchTask(fetch if fetch.has_steps else WholeFetch(whole), ended))
+
+        return Lookahead(start, size=size, metrics=self._metrics, ahead=self._fetcher.ahead)
 
     def _stem_unless_there(self, object_id: ObjectId) -> str | None:
         """Where the object is to be; None: it is complete on disk. Who fetches it meets a failure of the disk again."""
@@ -258,14 +260,22 @@ class BlockCache:
         self._known.remember(object_id, stem, record)
         return None if self._known.holds(object_id) else stem
 
-    def _fetch_ahead(self, object_id: ObjectId, stem: str, read_range: ReadRange, purpose: Purpose) -> None:
-        begun = time.monotonic()
-        if _is_small(object_id):
-            with self._missing(object_id):
-                self._persist(lambda: self._small.fetch(object_id, stem, read_range, purpose))
-        else:
+    def _fetch_ahead(self, wanted: Wanted, stem: str, purpose: Purpose) -> Fetch:
+        """What fetches an object for somebody who will open it later."""
+        object_id, read_range, _ = wanted
+
+        def counted(begun_at: float, fetch: Callable[[], None]) -> None:
+            with self._missing(object_id, begun_at):
+                self._persist(fetch)
+
+        def whole() -> None:
+            begun = time.monotonic()
             _real.close(self._fetch(object_id, stem, read_range, purpose))
-        self._fetcher.observe(object_id.size, time.monotonic() - begun)
+            self._fetcher.observe(object_id.size, time.monotonic() - begun)
+
+        if _is_small(object_id):
+            return SmallFetch(self._small, stem, wanted, purpose, counted)
+        return WholeFetch(whole)
 
     def evict(self, wanted: int) -> int:
         """Free about *wanted* bytes, oldest use first; the bytes freed."""
@@ -306,7 +316,7 @@ class BlockCache:
 
     def _fetch(self, object_id: ObjectId, stem: str, read_range: ReadRange, purpose: Purpose) -> int:
         fetch = self._small.complete if _is_small(object_id) else self._complete_large
-        with self._missing(object_id):
+        with self._missing(object_id, time.monotonic()):
             return self._persist(lambda: fetch(object_id, stem, read_range, purpose))
 
     def _persist(self, action: Callable[[], Result]) -> Result:
@@ -323,12 +333,11 @@ class BlockCache:
         raise OSError(errno.EIO, f"the cache {self.directory} is deleted again and again while it is in use")
 
     @contextmanager
-    def _missing(self, object_id: ObjectId) -> Iterator[None]:
-        """Count a miss and the time that the block takes; a full disk in it is the caller's ENOSPC."""
+    def _missing(self, object_id: ObjectId, begun: float) -> Iterator[None]:
+        """Count a miss and the time from *begun* to its end; a full disk in the block is the caller's ENOSPC."""
         self._metrics.add("misses")
         if self._catalog.is_due:
             self._write_hints()
-        begun = time.monotonic()
         try:
             yield
         except DiskFull as error:

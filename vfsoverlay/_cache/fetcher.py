@@ -8,6 +8,8 @@ from typing import Final
 from vfsoverlay._cache.ahead_budget import AheadBudget
 from vfsoverlay._cache.budget import DiskFull
 from vfsoverlay._cache.connections import Connections
+from vfsoverlay._cache.fetch_task import FetchTask
+from vfsoverlay._cache.multiplexer import Multiplexer
 from vfsoverlay._cache.object_file import Abandoned, Claim, ObjectFile, Ticket
 from vfsoverlay._cache.read_range import ReadRange
 from vfsoverlay._cache.workers import Workers
@@ -26,12 +28,17 @@ WAITING_GET: Final = _MIB // 2
 class Fetcher:
     """The background threads of one cache, and how many of them are worth having."""
 
-    __slots__ = ("ahead", "connections", "workers")
+    __slots__ = ("_gets", "ahead", "connections", "workers")
 
     def __init__(self, ahead: AheadBudget) -> None:
         self.ahead = ahead
         self.connections = Connections()
         self.workers = Workers(lambda: self.connections.limit)
+        self._gets = Multiplexer(self.workers)
+
+    def start(self, task: FetchTask) -> bool:
+        """Have a whole object fetched, or refuse it."""
+        return task.start(self._gets, self.workers)
 
     def fetch(self, file: ObjectFile, claim: Claim, read_range: ReadRange, purpose: Purpose, ticket: Ticket) -> None:
         """Fetch *claim* in this thread and learn from how long it took."""
@@ -170,6 +177,7 @@ class Fetcher:
         """In the child: begin with new threads."""
         self.connections = Connections()
         self.workers.after_fork()
+        self._gets.after_fork()
 
 
 def _ahead_of_readers(file: ObjectFile, claim: Claim, purpose: Purpose) -> int:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
-from functools import partial
 from typing import Final, Generic, TypeVar
 
 from vfsoverlay._cache.ahead_budget import AheadBudget
 from vfsoverlay._cache.stride import Stride
-from vfsoverlay._cache.workers import Workers
 from vfsoverlay._metrics import Metrics
 
 Item = TypeVar("Item")
@@ -50,29 +48,26 @@ class Lookahead(Generic[Item]):
     """Told of every open of a small file, fetches what is likely to be opened next.
 
     Args:
-        fetch: Brings one item into the cache; called in a background thread, and its OSErrors are dropped, since a
-            reader who opens the item meets them again.
+        start: Has one item fetched by somebody else, who calls when that has ended, or refuses. What goes wrong then
+            is dropped, since a reader who opens the item meets it again.
         size: Bytes of an item; items for which it is negative are skipped.
-        workers: The threads.
         metrics: Where ``bytes.wasted`` is counted.
         ahead: How much may be on its way.
     """
 
-    __slots__ = ("_ahead", "_bytes_ahead", "_courses", "_fetch", "_metrics", "_mutex", "_size", "_workers", "active")
+    __slots__ = ("_ahead", "_bytes_ahead", "_courses", "_metrics", "_mutex", "_size", "_start_fetch", "active")
 
     def __init__(
         self,
-        fetch: Callable[[Item], object],
+        start: Callable[[Item, Callable[[object], object]], bool],
         *,
         size: Callable[[Item], int],
-        workers: Workers,
         metrics: Metrics,
         ahead: AheadBudget,
     ) -> None:
-        self._fetch = fetch
+        self._start_fetch = start
         self._ahead = ahead
         self._size = size
-        self._workers = workers
         self._metrics = metrics
         self._courses: dict[Hashable, _Course] = {}
         self._bytes_ahead = 0
@@ -153,16 +148,7 @@ class Lookahead(Generic[Item]):
     def _start(self, item: Item, size: int) -> bool:
         if not self._ahead.try_take(size):
             return False
-        if self._workers.try_start(partial(self._fetch_quietly, item, size)):
+        if self._start_fetch(item, lambda _: self._ahead.give_back(size)):
             return True
         self._ahead.give_back(size)
         return False
-
-    def _fetch_quietly(self, item: Item, size: int) -> None:
-        try:
-            self._fetch(item)
-        except OSError:
-            # Whoever opens the item meets the failure again, in a thread that can raise it.
-            pass
-        finally:
-            self._ahead.give_back(size)

@@ -26,6 +26,16 @@ class ObjectLocks:
             self._layout.ensure_shard(shard)
             return acquire(self.locks, path, layout.lock_byte(stem), deadline)
 
+    def acquire_at_once(self, stem: str) -> Held | None:
+        """As ``acquire`` without a wait; None: somebody else has it."""
+        shard = layout.shard_of(stem)
+        path = self._layout.records(shard)
+        try:
+            return try_acquire(self.locks, path, layout.lock_byte(stem))
+        except FileNotFoundError:
+            self._layout.ensure_shard(shard)
+            return try_acquire(self.locks, path, layout.lock_byte(stem))
+
     def try_acquire(self, stem: str) -> Held | None:
         """The lock of *stem* if it is free; None as well if the cache is gone."""
         try:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from typing import NamedTuple, Protocol
 from zlib import crc32
 
 from vfsoverlay import _real
 from vfsoverlay._metrics import Purpose
+from vfsoverlay._model import ObjectId
 
 #: Receives a body in order, piece by piece; a piece is only valid during the call, and may be empty, before a retry.
 #: Must not raise an OSError: the transport would take the cache's full disk for a broken connection, and try again.
@@ -15,6 +17,35 @@ Sink = Callable[[memoryview], object]
 
 #: Gives bytes start to stop (exclusive) of one version to a sink; retries below, raises OSError.
 ReadRange = Callable[[int, int, Sink, Purpose], None]
+
+
+class Begun(Protocol):
+    """A read of one whole object that is on its way, as a store begins it (``vfsoverlay._store.protocol.Begun``)."""
+
+    def fileno(self) -> int:
+        """A descriptor that can be read when more of the answer has come."""
+
+    def take(self) -> bool:
+        """Take what has come, without a wait. True: there is nothing more to wait for."""
+
+    def content(self) -> bytes | None:
+        """All of the object, checked; None: only ``finish`` can tell what is the matter."""
+
+    def finish(self, sink: Sink) -> None:
+        """Wait for the rest, with retries, and give the object to *sink*; raises OSError."""
+
+    def close(self) -> None:
+        """Give it up."""
+
+
+class Wanted(NamedTuple):
+    """An object, and how to come by its bytes."""
+
+    object_id: ObjectId
+    read_range: ReadRange
+    begin: Callable[[Purpose], Begun | None] | None = None
+    """Asks for all of it without waiting for the answer. None, as the function or from it: only ``read_range`` can."""
+
 
 #: errnos of a write that mean: these bytes do not fit (disk, quota, or the process's limit of file sizes).
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -33,6 +33,14 @@ class SingleFlight:
         landed.acquire(timeout=max(0.0, min(deadline - time.monotonic(), threading.TIMEOUT_MAX)))
         return False
 
+    def try_join(self, key: str) -> bool:
+        """As ``join`` without a wait; False: another leads."""
+        with self._mutex:
+            if key in self._flying:
+                return False
+            self._flying[key] = []
+            return True
+
     def leave(self, key: str) -> None:
         """The leader is done, well or badly."""
         with self._mutex:

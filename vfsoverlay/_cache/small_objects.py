@@ -109,6 +109,40 @@ class SmallObjects:
         finally:
             self._flights.leave(stem)
 
+    def claim(self, stem: str) -> Held | None:
+        """The right to fetch the object, without a wait; ``release`` it. None: somebody else is at it.
+
+        Raises:
+            OSError: The files of the cache cannot be used.
+        """
+        if not self._flights.try_join(stem):
+            return None
+        held = None
+        try:
+            held = self._object_locks.acquire_at_once(stem)
+        finally:
+            if held is None:
+                self._flights.leave(stem)
+        return held
+
+    def is_there(self, object_id: ObjectId, stem: str, held: Held) -> bool:
+        """Whether the claimed object is complete: another process was faster."""
+        record = self._found(stem, object_id.size, held)
+        if record is not None:
+            self._complete.remember(object_id, stem, record)
+        return record is not None
+
+    def fetch_claimed(
+        self, object_id: ObjectId, stem: str, read_range: ReadRange, purpose: Purpose, held: Held
+    ) -> None:
+        """Fetch the claimed object; raises as ``complete``."""
+        self._complete.remember(object_id, stem, self._fetch(object_id, stem, read_range, purpose, held))
+
+    def release(self, stem: str, held: Held) -> None:
+        """Give the claim back."""
+        held.release()
+        self._flights.leave(stem)
+
     def _found(self, stem: str, size: int, held: Held) -> Record | None:
         """The record of the file if it is there and right: another process was faster, or it outlived its boot."""
         try:

@@ -7,38 +7,28 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
-from vfsoverlay._cache.workers import Workers
+from vfsoverlay._cache.fetch_task import Fetch, FetchTask
 
 Item = TypeVar("Item")
 
 
-class _Job(Generic[Item]):
-    """One item: whoever takes it first fetches it, a thread of the workers or the consumer."""
+class _Job(FetchTask, Generic[Item]):
+    """One item: whoever takes it first fetches it, the multiplexer, a thread of the workers or the consumer."""
 
-    __slots__ = ("_done", "_fetch", "_mutex", "error", "item", "taken")
+    __slots__ = ("_done", "error", "item")
 
-    def __init__(self, item: Item, fetch: Callable[[], object]) -> None:
+    def __init__(self, item: Item, fetch: Fetch) -> None:
+        super().__init__(fetch)
         self.item = item
-        self._fetch = fetch
-        self._mutex = threading.Lock()
-        self.taken = False
         #: Held until the item is done: an event would take longer to make than most items take to be looked for.
         self._done = threading.Lock()
         self._done.acquire()
         self.error: BaseException | None = None
 
-    def run(self) -> None:
-        """Fetch the item unless somebody has begun to; keeps what goes wrong for the consumer."""
-        with self._mutex:
-            if self.taken:
-                return
-            self.taken = True
-        try:
-            self._fetch()
-        except BaseException as error:  # noqa: BLE001 - raised again in the consumer's thread, whatever it is
-            self.error = error
-        finally:
-            self._done.release()
+    def ended(self, error: BaseException | None) -> None:
+        """Keep what went wrong for the consumer."""
+        self.error = error
+        self._done.release()
 
     def finish(self) -> Item:
         """The item, once it is there; raises what fetching it raised."""
@@ -64,14 +54,19 @@ class _There(Generic[Item]):
 
 
 def warm(
-    items: Iterable[Item], fetching: Callable[[Item], Callable[[], object] | None], workers: Workers, *, ahead: int = 64
+    items: Iterable[Item],
+    fetching: Callable[[Item], Fetch | None],
+    start: Callable[[FetchTask], bool],
+    *,
+    ahead: int = 64,
 ) -> Iterator[Item]:
     """Give each of *items*, in order, as soon as it was fetched.
 
     Args:
         items: Consumed lazily, at most *ahead* before the one that is given next.
         fetching: What brings an item into the cache; None: it is there. Does not raise.
-        workers: The threads; items that find none free are fetched by the caller when their turn comes.
+        start: Has an item fetched by somebody else, or refuses; what is refused is fetched by the caller when its turn
+            comes.
         ahead: How many items may be on their way or waiting.
 
     Raises:
@@ -94,12 +89,13 @@ def warm(
                     job = _Job(item, fetch)
                     jobs.append(job)
                     waiting.append(job)
-            while waiting and (waiting[0].taken or workers.try_start(waiting[0].run)):
+            while waiting and (waiting[0].taken or start(waiting[0])):
                 waiting.popleft()
             if not jobs:
                 return
             yield jobs.popleft().finish()
     finally:
-        for job in waiting:
-            # The consumer went away: what has not begun does not begin.
-            job.taken = True
+        # The consumer went away: what has not begun does not begin.
+        for item_ahead in jobs:
+            if isinstance(item_ahead, _Job):
+                item_ahead.cancel()

@@ -18,10 +18,12 @@ _IDLE: Final = 5.0
 class Workers:
     """Up to ``limit()`` daemon threads; they end by themselves, and die quietly with the interpreter."""
 
-    __slots__ = ("_condition", "_idle", "_limit", "_tasks", "busy")
+    __slots__ = ("_condition", "_idle", "_limit", "_tasks", "busy", "freed")
 
     def __init__(self, limit: Callable[[], int]) -> None:
         self._limit = limit
+        self.freed: Callable[[], object] = _nobody_waits
+        """Called by a thread that has done a task, when there is room for another."""
         self.after_fork()
 
     def after_fork(self) -> None:
@@ -82,4 +84,9 @@ class Workers:
             finally:
                 with condition:
                     self.busy -= 1
+                self.freed()
             del task
+
+
+def _nobody_waits() -> None:
+    pass

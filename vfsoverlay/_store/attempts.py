@@ -43,7 +43,7 @@ class Attempts:
     *sink* is asked whether anybody wants it, by an empty piece.
     """
 
-    __slots__ = ("_arrived", "_clock", "_end", "_metrics", "_seconds", "_sink", "_waits", "count", "cured", "mounting")
+    __slots__ = ("_arrived", "_clock", "_end", "_metrics", "_seconds", "_waits", "count", "cured", "mounting", "sink")
 
     def __init__(
         self, seconds: float, clock: Clock, metrics: Metrics, *, mounting: bool = False, sink: Sink | None = None
@@ -54,7 +54,8 @@ class Attempts:
         self._seconds = seconds
         self._clock = clock
         self._metrics = metrics
-        self._sink = sink
+        self.sink = sink
+        """Whom to ask whether another attempt is wanted."""
         self.mounting = mounting
         self._end = clock.now() + seconds
         self._waits = 0
@@ -86,8 +87,8 @@ class Attempts:
         self._ask_the_sink()
 
     def _ask_the_sink(self) -> None:
-        if self._sink is not None:
-            self._sink(_NOTHING)
+        if self.sink is not None:
+            self.sink(_NOTHING)
 
     def _gives_up(self, failure: Failure) -> bool:
         hopeless = failure.kind in _HARDLY_CURED or (self.mounting and failure.connecting)

@@ -54,16 +54,32 @@ class Connections:
 
         Raises ``Failure`` of kind unreachable, network, timeout, malformed, refused or tls.
         """
-        if self._proxy is not None and self._context is None:
-            target, headers = f"http://{self._url.netloc}{target}", headers | _proxy_headers(self._proxy)
+        target, headers = self._as_sent(target, headers)
         while (sock := self._reuse()) is not None:
             try:
-                return Exchange(sock, target, headers, remaining, self._keep)
+                return Exchange(sock, target, headers, remaining, self._keep).head()
             except Failure as failure:  # noqa: PERF203 - the loop ends with the first answer
                 # The server may have closed it meanwhile: that is no failure of the request.
                 if failure.kind is not Kind.NETWORK:
                     raise
-        return Exchange(self._connect(remaining()), target, headers, remaining, self._keep)
+        return Exchange(self._connect(remaining()), target, headers, remaining, self._keep).head()
+
+    def begin(self, target: str, headers: dict[str, str], remaining: Callable[[], float]) -> Exchange | None:
+        """Send a GET over an idle connection and do not wait for its answer; None: there is none that takes it.
+
+        Raises ``Failure`` of kind network or refused.
+        """
+        sock = self._reuse()
+        if sock is None:
+            return None
+        target, headers = self._as_sent(target, headers)
+        return Exchange(sock, target, headers, remaining, self._keep, at_once=True)
+
+    def _as_sent(self, target: str, headers: dict[str, str]) -> tuple[str, dict[str, str]]:
+        """What the request says, where a proxy passes it on."""
+        if self._proxy is None or self._context is not None:
+            return target, headers
+        return f"http://{self._url.netloc}{target}", headers | _proxy_headers(self._proxy)
 
     def close(self) -> None:
         """Close what is idle, and what is in use when its user is done with it."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from vfsoverlay._metrics import Purpose
 from vfsoverlay._model import ObjectInfo
-from vfsoverlay._store.protocol import ObjectRow, ObjectStore, Page, Sink
+from vfsoverlay._store.protocol import Begun, ObjectRow, ObjectStore, Page, Sink
 from vfsoverlay.errors import StoreUnavailable
 
 
@@ -56,6 +56,11 @@ class DeferredStore:
     def read_range(self, info: ObjectInfo, start: int, stop: int, sink: Sink, *, purpose: Purpose = "read") -> None:
         """As the store."""
         self._store().read_range(info, start, stop, sink, purpose=purpose)
+
+    def begin(self, info: ObjectInfo, purpose: Purpose) -> Begun | None:
+        """As the store, once there is one: to make it may take long."""
+        begin = None if self._made is None else self._made.begin
+        return None if begin is None else begin(info, purpose)
 
     def after_fork(self) -> None:
         """As the store; in the child, a new lock."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 from collections.abc import Callable
 from types import TracebackType
 from typing import Final
@@ -33,11 +34,12 @@ class Exchange:
         remaining: Seconds there are still to wait, asked before each wait: a server that sends a byte
             now and then does not get them anew with each.
         keep: Takes the socket back when it can be used again.
+        at_once: Whether the request must leave without a wait; its answer may be taken so as well, by ``take``.
 
-    Raises ``Failure`` of kind network, timeout, malformed or refused, here and wherever the body is read.
+    Raises ``Failure`` of kind network, timeout, malformed or refused, here and wherever the answer is read.
     """
 
-    __slots__ = ("_answer", "_keep", "_left", "_remaining", "_sock", "headers", "status")
+    __slots__ = ("_answer", "_keep", "_left", "_remaining", "_sock", "_spoilt", "headers", "status")
 
     def __init__(
         self,
@@ -46,22 +48,89 @@ class Exchange:
         headers: dict[str, str],
         remaining: Callable[[], float],
         keep: Callable[[socket.socket], None],
+        *,
+        at_once: bool = False,
     ) -> None:
         self._sock = sock
         self._remaining = remaining
         self._keep = keep
-        self._answer = answer = AnswerParser()
+        self._answer = AnswerParser()
+        self._left: int | None = None
+        self._spoilt: Failure | None = None
+        self.status = 0
+        """0 until ``head`` was called."""
+        self.headers: dict[str, str] = {}
+        """By lower-case name; empty until ``head`` was called."""
         try:
-            self._send(target, headers)
+            self._send(target, headers, at_once=at_once)
+        except BaseException:  # cleans up after Ctrl-C as well, and raises it again
+            sock.close()
+            raise
+
+    def head(self) -> Exchange:
+        """Wait for the head of the answer; itself."""
+        answer = self._answer
+        try:
+            self._raise_if_spoilt()
             while not answer.status:
                 self._receive_parsed("the store closed the connection in the middle of a head")
             self.status, self.headers = answer.status, _believable(answer.headers)
         except BaseException:  # cleans up after Ctrl-C as well, and raises it again
-            sock.close()
+            self._sock.close()
             raise
         # The rest of a body of known length need not pass the parser: it goes from the socket to its place.
         length = answer.length()
         self._left = None if length is None else length - sum(map(len, answer.body))
+        return self
+
+    def _raise_if_spoilt(self) -> None:
+        if self._spoilt is not None:
+            raise self._spoilt
+
+    def fileno(self) -> int:
+        """What can be read when more of the answer has come."""
+        return self._sock.fileno()
+
+    def take(self) -> bool:
+        """Take what has come, without a wait. True: there is nothing to wait for, be it complete or out of order.
+
+        Before ``head`` and the body are asked for: what is not complete, they wait for.
+        """
+        answer, sock = self._answer, self._sock
+        try:
+            if sock.gettimeout():
+                sock.settimeout(0)
+            while not answer.complete:
+                data = sock.recv(_HEAD_READ)
+                if not data:
+                    return True
+                answer.feed(data)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        except OSError:
+            # Whoever reads on meets the end of the connection.
+            return True
+        except Failure as failure:
+            # The parser does not take more after that.
+            self._spoilt = failure
+        return True
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of the answer is here."""
+        return self._answer.complete
+
+    def peek(self) -> bytes:
+        """What is here of the body and was not read yet; it is there to be read still."""
+        body = self._answer.body
+        if len(body) != 1:
+            self._answer.body = body = [b"".join(body)]
+        return body[0]
+
+    def done(self) -> None:
+        """Keep the socket, or close it: what was not read of the answer is not wanted."""
+        self._answer.body = []
+        self.__exit__(None, None, None)
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill *buffer* as far as the body goes, and say how far; 0 at its end, be it the announced one or not."""
@@ -114,7 +183,7 @@ class Exchange:
 
     # ------------------------------------------------------------------------------------- the wire
 
-    def _send(self, target: str, headers: dict[str, str]) -> None:
+    def _send(self, target: str, headers: dict[str, str], *, at_once: bool) -> None:
         lines = [f"GET {target} HTTP/1.1", *[f"{name}: {value}" for name, value in headers.items()]]
         if _UNSENDABLE.search("".join(lines)):
             raise Failure(Kind.REFUSED, "this cannot be asked for over HTTP: it has a control character")
@@ -122,7 +191,10 @@ class Exchange:
             data = "\r\n".join([*lines, "\r\n"]).encode("latin-1")
         except UnicodeEncodeError as error:
             raise Failure(Kind.REFUSED, f"this cannot be asked for over HTTP: {error}") from error
-        self._wait_as_told()
+        if not at_once:
+            self._wait_as_told()
+        elif self._sock.gettimeout():
+            self._sock.settimeout(0)
         try:
             self._sock.sendall(data)
         except OSError as error:

@@ -11,7 +11,7 @@ from vfsoverlay._store.errno_map import Failure
 from vfsoverlay._store.fsspec_file_system import FileSystem
 from vfsoverlay._store.fsspec_rows import row_of
 from vfsoverlay._store.kinds import Kind
-from vfsoverlay._store.protocol import ObjectRow, Page, Sink
+from vfsoverlay._store.protocol import Begin, ObjectRow, Page, Sink
 
 #: Bytes asked of a file system at once: it hands them over as one object in memory.
 _AT_ONCE: Final = 8 * 1024**2
@@ -27,6 +27,9 @@ class FsspecStore:
     Versions are pinned as far as fsspec allows: after the bytes of a range have come, ``info()`` must
     still tell the listed version. A file system that tells no ETag, generation or inode is trusted by size and time.
     """
+
+    #: Each answer is waited for.
+    begin: Begin | None = None
 
     def __init__(self, base: FileSystem, root: str, origin: str) -> None:
         self._base = base

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from vfsoverlay._metrics import Purpose
 from vfsoverlay._model import ObjectInfo
-from vfsoverlay._store.protocol import ObjectRow, ObjectStore, Page, Sink
+from vfsoverlay._store.protocol import Begin, ObjectRow, ObjectStore, Page, Sink
 from vfsoverlay.errors import CannotAccessSource, StoreUnavailable
 
 
@@ -19,6 +19,9 @@ class OfflineStore:
         source: URL of the mount.
         prefix: The part of *source* that its keys begin with.
     """
+
+    #: Nothing is asked for.
+    begin: Begin | None = None
 
     def __init__(self, store: ObjectStore, source: str, prefix: str) -> None:
         self._store = store

@@ -23,6 +23,29 @@ class Page(NamedTuple):
     """Common prefixes, ending in the delimiter; empty without a delimiter."""
 
 
+class Begun(Protocol):
+    """A read of one whole object that is on its way; used by one thread at a time."""
+
+    def fileno(self) -> int:
+        """A descriptor that can be read when more of the answer has come."""
+
+    def take(self) -> bool:
+        """Take what has come, without a wait. True: there is nothing more to wait for."""
+
+    def content(self) -> bytes | None:
+        """All of the object, checked as ``read_range`` does; None: only ``finish`` can tell what is the matter."""
+
+    def finish(self, sink: Sink) -> None:
+        """As ``ObjectStore.read_range``, going on with what has come; not after ``content`` gave it."""
+
+    def close(self) -> None:
+        """Give it up."""
+
+
+#: Asks for all of an object, which is not empty. None: only ``read_range`` can, which may wait, as for a connection.
+Begin = Callable[[ObjectInfo, Purpose], "Begun | None"]
+
+
 class ObjectStore(Protocol):
     """One bucket (or one file system of fsspec), seen read-only; safe to use from many threads.
 
@@ -60,6 +83,13 @@ class ObjectStore(Protocol):
 
         What *sink* took before another exception is right and may be kept; after ``ObjectDamaged``
         (a whole object without its checksum, whose last piece is held back) it may not.
+        """
+
+    @property
+    def begin(self) -> Begin | None:
+        """Asks for all of a version and does not wait for the answer, so that many such reads need one thread.
+
+        None: this kind of store waits for each answer.
         """
 
     def after_fork(self) -> None:

@@ -13,7 +13,7 @@ from vfsoverlay._store.errno_map import Failure
 from vfsoverlay._store.exchange import Exchange
 from vfsoverlay._store.kinds import Kind
 from vfsoverlay._store.protocol import Sink
-from vfsoverlay._store.s3_client import Request, S3Client
+from vfsoverlay._store.s3_client import Request, S3Client, Sent
 
 #: Bytes handed over at once; measured: smaller pieces cost more system calls, larger ones leave the processor's cache.
 PIECE: Final = 256 * 1024
@@ -45,33 +45,36 @@ class Buffers:
 
 
 class RangeRead:
-    """Bytes *start* to *stop* of *info*, on their way to *sink*."""
+    """Bytes *start* to *stop* of *info*, on their way to a sink."""
 
     def __init__(
-        self, client: S3Client, buffers: Buffers, info: ObjectInfo, start: int, stop: int, sink: Sink, purpose: Purpose
+        self, client: S3Client, buffers: Buffers, info: ObjectInfo, start: int, stop: int, purpose: Purpose
     ) -> None:
         self._client = client
         self._buffers = buffers
         self._info = info
         self._position = start
         self._stop = stop
-        self._sink = sink
-        self._purpose = purpose
+        self.purpose = purpose
         self._whole = start == 0 and stop == info.size
         self._sse_headers = client.session.settings.sse_headers
 
-    def run(self, attempts: Attempts, metrics: Metrics) -> None:
-        """Deliver everything, resuming behind the last byte delivered; raises ``Failure``, or what the sink raises."""
+    def run(self, sink: Sink, attempts: Attempts, metrics: Metrics, sent: Sent | None = None) -> None:
+        """Deliver everything, resuming behind the last byte delivered; raises ``Failure``, or what the sink raises.
+
+        *sent* is this read's ``request``, if that is on its way already.
+        """
         while self._position < self._stop:
             before = self._position
             try:
-                with self._client.open(self._request(), attempts) as answer:
-                    self._deliver(answer, attempts)
+                first, sent = sent, None
+                with self._client.open(self.request(), attempts, first) as answer:
+                    self._deliver(answer, sink, attempts)
             except Failure as failure:
                 if not self._needs_no_customer_key(failure):
                     attempts.again(failure)
             finally:
-                metrics.add(f"bytes.{self._purpose}", self._position - before)
+                metrics.add(f"bytes.{self.purpose}", self._position - before)
 
     def _needs_no_customer_key(self, failure: Failure) -> bool:
         """Whether the object is not encrypted by the customer's key, which S3 then refuses to be given."""
@@ -80,7 +83,8 @@ class RangeRead:
         self._sse_headers = {}
         return True
 
-    def _request(self) -> Request:
+    def request(self) -> Request:
+        """What asks for the bytes that were not delivered yet."""
         info = self._info
         headers = dict(self._sse_headers)
         if info.etag:
@@ -91,9 +95,32 @@ class RangeRead:
         else:
             headers["range"] = f"bytes={self._position}-{self._stop - 1}"
         query = [("versionId", info.version_id)] if info.version_id else []
-        return Request(GET_OBJECT, self._purpose, info.key, query, headers)
+        return Request(GET_OBJECT, self.purpose, info.key, query, headers)
 
-    def _deliver(self, answer: Exchange, attempts: Attempts) -> None:
+    def whole(self, answer: Exchange) -> bytes | None:
+        """The object, from the answer to a first ``request`` of all of it; None where it is another, or not all.
+
+        Then nothing was taken from it, and ``run`` goes on from there and finds out what is the matter.
+        """
+        if not answer.is_complete:
+            return None
+        try:
+            get = answer.head().headers.get
+            if answer.status not in (200, 206):
+                return None
+            if check_answer(answer.status, get, self._info, 0, self._stop) != (0, self._stop):
+                return None
+        except Failure:
+            return None
+        content, checksum = answer.peek(), checksum_of(get)
+        if checksum is not None:
+            checksum.update(memoryview(content))
+        if len(content) != self._stop or (checksum is not None and not checksum.matches()):
+            return None
+        answer.done()
+        return content
+
+    def _deliver(self, answer: Exchange, sink: Sink, attempts: Attempts) -> None:
         start = self._position
         body = check_answer(answer.status, answer.headers.get, self._info, start, self._stop)
         whole = self._whole and start == 0 and body.length == self._stop
@@ -101,12 +128,12 @@ class RangeRead:
         buffer = self._buffers.take(max(body.length, body.skip))
         try:
             _skip(answer, body, buffer, attempts)
-            self._pump(answer, start + body.length, buffer, checksum, attempts)
+            self._pump(answer, start + body.length, buffer, checksum, sink, attempts)
         finally:
             self._buffers.give_back(buffer)
 
     def _pump(
-        self, answer: Exchange, stop: int, buffer: memoryview, checksum: Checksum | None, attempts: Attempts
+        self, answer: Exchange, stop: int, buffer: memoryview, checksum: Checksum | None, sink: Sink, attempts: Attempts
     ) -> None:
         while self._position < stop:
             size = _fill(answer, buffer[: stop - self._position], attempts)
@@ -118,7 +145,7 @@ class RangeRead:
                     raise self._damaged(checksum)
             if self._position + size == stop and "content-length" not in answer.headers:
                 self._check_end(answer, stop)
-            self._sink(piece)
+            sink(piece)
             self._position += size
 
     def _check_end(self, answer: Exchange, stop: int) -> None:

@@ -44,6 +44,14 @@ class Request(NamedTuple):
     headers: dict[str, str]
 
 
+class Sent(NamedTuple):
+    """A request on its way: the exchange, where it went and who signed it."""
+
+    exchange: Exchange
+    endpoint: Endpoint
+    keys: Keys | None
+
+
 class S3Client:
     """Sends requests for one bucket; safe to use from many threads."""
 
@@ -75,17 +83,40 @@ class S3Client:
             told = to_mount_error if attempts.mounting else to_error
             raise told(failure, action, name, attempts.count) from failure
 
-    def open(self, request: Request, attempts: Attempts) -> Exchange:
-        """The answer (200 or 206) to *request*; raises ``Failure`` when no further attempt makes sense."""
+    def open(self, request: Request, attempts: Attempts, sent: Sent | None = None) -> Exchange:
+        """The answer (200 or 206) to *request*; raises ``Failure`` when no further attempt makes sense.
+
+        *sent* is the first attempt, if ``begin`` has made it.
+        """
         while True:
-            attempts.count += 1
             endpoint = keys = None
             try:
+                if sent is not None:
+                    (exchange, endpoint, keys), sent = sent, None
+                    if _has_answer(exchange):
+                        return _accepted(exchange, request, signed=keys is not None)
+                else:
+                    attempts.count += 1
                 endpoint, keys = self.session.endpoint(), self._keys(request)
                 return self._send(request, attempts, endpoint, keys)
             except Failure as failure:
                 if not self._cured(failure, request, attempts, endpoint, keys):
                     attempts.again(failure)
+
+    def begin(self, request: Request, attempts: Attempts) -> Sent | None:
+        """Make the first attempt without waiting for its answer; None: only ``open`` can, which may have to wait."""
+        try:
+            endpoint, keys = self.session.endpoint(), self._keys(request)
+            target, headers = self._compose(request, endpoint, keys)
+            exchange = self._connections_to(endpoint.url).begin(target, headers, attempts.remaining)
+        except Failure:
+            # Met again by open(), which knows what follows from it.
+            return None
+        if exchange is None:
+            return None
+        attempts.count += 1
+        self._metrics.add(f"requests.{request.purpose}")
+        return Sent(exchange, endpoint, keys)
 
     def _keys(self, request: Request) -> Keys | None:
         if request.action in self._unsigned:
@@ -99,11 +130,7 @@ class S3Client:
         target, headers = self._compose(request, endpoint, keys)
         self._metrics.add(f"requests.{request.purpose}")
         exchange = self._connections_to(endpoint.url).get(target, headers, attempts.remaining)
-        if exchange.status in (200, 206):
-            return exchange
-        with exchange:
-            body = exchange.read()
-        raise _failure_of(exchange, body, request, signed=keys is not None)
+        return _accepted(exchange, request, signed=keys is not None)
 
     def _compose(self, request: Request, endpoint: Endpoint, keys: Keys | None) -> tuple[str, dict[str, str]]:
         """Path with query, and headers; only what no proxy changes is signed: the Host and those of S3's own."""
@@ -190,6 +217,27 @@ class S3Client:
         """Close idle connections."""
         for connections in self._connections.values():
             connections.close()
+
+
+def _has_answer(exchange: Exchange) -> bool:
+    """Wait for the head of an answer; False where the server had closed the idle connection before it was asked."""
+    try:
+        exchange.head()
+    except Failure as failure:
+        # As of any idle connection: that is no failure of the request.
+        if failure.kind is not Kind.NETWORK:
+            raise
+        return False
+    return True
+
+
+def _accepted(exchange: Exchange, request: Request, *, signed: bool) -> Exchange:
+    """*exchange*, if its answer is what was asked for."""
+    if exchange.status in (200, 206):
+        return exchange
+    with exchange:
+        body = exchange.read()
+    raise _failure_of(exchange, body, request, signed=signed)
 
 
 def _failure_of(answer: Exchange, body: bytes, request: Request, *, signed: bool) -> Failure:

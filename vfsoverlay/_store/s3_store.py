@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Final, TypeVar
 
 from vfsoverlay._metrics import Metrics, Purpose
 from vfsoverlay._model import ObjectInfo
 from vfsoverlay._store.attempts import Attempts, Clock
+from vfsoverlay._store.begun_get import BegunGet
 from vfsoverlay._store.errno_map import Failure
 from vfsoverlay._store.head_row import FIRST_BYTE, head_row
 from vfsoverlay._store.kinds import Kind, kind_of
@@ -121,7 +123,18 @@ class S3Store:
         """
         attempts = self._client.attempts(listing=False, sink=sink)
         with self._client.telling(GET_OBJECT, f"s3://{self._bucket}/{info.key}", attempts):
-            RangeRead(self._client, self._buffers, info, start, stop, sink, purpose).run(attempts, self._metrics)
+            read = RangeRead(self._client, self._buffers, info, start, stop, purpose)
+            read.run(sink, attempts, self._metrics)
+
+    def begin(self, info: ObjectInfo, purpose: Purpose) -> BegunGet | None:
+        """Ask for all of *info* and do not wait for the answer; None: there is no idle connection for it."""
+        attempts = self._client.attempts(listing=False)
+        read = RangeRead(self._client, self._buffers, info, 0, info.size, purpose)
+        sent = self._client.begin(read.request(), attempts)
+        if sent is None:
+            return None
+        name = f"s3://{self._bucket}/{info.key}"
+        return BegunGet(read, sent, attempts, self._metrics, partial(self._client.telling, GET_OBJECT, name, attempts))
 
     def after_fork(self) -> None:
         """Drop connections, locks and credentials of the parent; called in the child."""

@@ -14,7 +14,7 @@ from vfsoverlay._store.fsspec_rows import row_of
 from vfsoverlay._store.kinds import Kind
 from vfsoverlay._store.list_answer import readable_class
 from vfsoverlay._store.listing_course import ListingCourse
-from vfsoverlay._store.protocol import ObjectRow, Page, Sink
+from vfsoverlay._store.protocol import Begin, ObjectRow, Page, Sink
 from vfsoverlay._store.range_read import GET_OBJECT
 
 _LIST: Final = "s3:ListBucket"
@@ -28,6 +28,9 @@ class S3fsStore:
     ``S3FileSystem.cat_file(start, end)`` would read whatever version is there; ``get_object`` with
     IfMatch does not, and its answer is checked like those of the built-in client.
     """
+
+    #: Each answer is waited for.
+    begin: Begin | None = None
 
     def __init__(self, base: FileSystem, bucket: str, origin: str, sse_customer_key: str | None) -> None:
         self._base = base

@@ -7,11 +7,11 @@ import os
 import threading
 import time
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING
 
 from vfsoverlay import _real
 from vfsoverlay._cache.layout import DATA, SMALL_OBJECT
+from vfsoverlay._cache.read_range import Wanted
 from vfsoverlay._metrics import Metrics
 from vfsoverlay._model import ObjectId, ObjectInfo
 from vfsoverlay._namespace.nodes import DirectoryNode, FileNode
@@ -19,11 +19,12 @@ from vfsoverlay._namespace.snapshot import Snapshot
 from vfsoverlay._vfs import attributes
 from vfsoverlay._vfs.event_loop import Blocking
 from vfsoverlay._vfs.naming import refreshed
+from vfsoverlay._vfs.object_read import ONE_PROCESS, ObjectRead
 from vfsoverlay._vfs.read_order import File, ReadOrder
 from vfsoverlay._vfs.statuses import MOST, PresentStatuses, kept_statuses
 from vfsoverlay._vfs.summary import as_html, summary
 from vfsoverlay._vfs.warming import WantedFile, Warmed, fetch_all, files_below
-from vfsoverlay.errors import ObjectArchived, StaleObject
+from vfsoverlay.errors import ObjectArchived
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -34,16 +35,13 @@ if TYPE_CHECKING:
     from vfsoverlay._metrics import Purpose
     from vfsoverlay._namespace.nodes import Hidden, Node
     from vfsoverlay._spec import Mount
-    from vfsoverlay._store.protocol import ObjectStore, Sink
+    from vfsoverlay._store.protocol import ObjectStore
     from vfsoverlay._vfs.naming import Names
     from vfsoverlay._vfs.progress import Wish
     from vfsoverlay._vfs.statuses import Statuses
 
 #: So many refreshes may pass while a call is under way.
 _MOST_RETIRED = 8
-
-#: The objects of such a source live in the memory of the process that wrote them.
-_ONE_PROCESS = "memory://"
 
 
 class MountPoint:
@@ -253,20 +251,16 @@ class MountPoint:
             run, number = place
             self._lookahead.opened(run, number, lambda ahead: self._order.file_at(path, run, ahead))
 
-    def _resolve(self, file: File) -> tuple[ObjectId, Callable[[int, int, Sink, Purpose], None]]:
-        return self.object_id(file.path, file.node), self._reader(file.path, file.node)
+    def _resolve(self, file: File) -> Wanted:
+        return self._wanted(file.path, file.node)
 
-    def _resolve_wanted(self, file: WantedFile) -> tuple[ObjectId, Callable[[int, int, Sink, Purpose], None]]:
-        return self.object_id(file.path, file.node), partial(self._read_wanted, file)
+    def _resolve_wanted(self, file: WantedFile) -> Wanted:
+        # Who warms has not opened this one, so nobody else knows which of many it was.
+        return self._wanted(file.path, file.node, file.spelled)
 
-    def _read_wanted(self, file: WantedFile, start: int, stop: int, sink: Sink, purpose: Purpose) -> None:
-        try:
-            self._read_range(file.path, file.node, start, stop, sink, purpose)
-        except OSError as error:
-            # Who warms has not opened this one, so nobody else knows which of many it was.
-            if error.filename is None:
-                error.filename = file.spelled
-            raise
+    def _wanted(self, path: str, node: FileNode, spelled: str = "") -> Wanted:
+        read = self._reader(path, node, spelled)
+        return Wanted(self.object_id(path, node), read, read.begin if read.can_begin else None)
 
     def is_lazy(self, path: str, node: FileNode) -> bool:
         """Whether a reader of this file is served as it reads: large, and not complete on disk."""
@@ -304,21 +298,9 @@ class MountPoint:
             )
             raise ObjectArchived(errno.EACCES, message)
 
-    def _reader(self, path: str, node: FileNode) -> Callable[[int, int, Sink, Purpose], None]:
-        return partial(self._read_range, path, node)
-
-    def _read_range(self, path: str, node: FileNode, start: int, stop: int, sink: Sink, purpose: Purpose) -> None:
-        info = self.info(path, node)
-        try:
-            self.store.read_range(info, start, stop, sink, purpose=purpose)
-        except FileNotFoundError as error:
-            message = f"{info.key} was deleted after it was listed; refresh() the mount to see the names of now"
-            if self.is_inherited and self.source.startswith(_ONE_PROCESS):
-                message = (
-                    f"{info.key} is not in this process: {_ONE_PROCESS} holds what a process itself has written, "
-                    "and only forked children share that; use file:///directory/ to share with others"
-                )
-            raise StaleObject(errno.ESTALE, message) from error
+    def _reader(self, path: str, node: FileNode, spelled: str = "") -> ObjectRead:
+        is_foreign = self.is_inherited and self.source.startswith(ONE_PROCESS)
+        return ObjectRead(self.store, self.info(path, node), spelled=spelled, is_foreign=is_foreign)
 
     def reopened(self, path: str, node: FileNode) -> FileNode | None:
         """The newer version of a file whose listed one, *node*, is gone, if the mount may turn to it; else None.

@@ -11,7 +11,7 @@ from hashlib import md5
 
 from vfsoverlay._metrics import Purpose
 from vfsoverlay._model import ObjectInfo
-from vfsoverlay._store.protocol import ObjectRow, ObjectStore, Page, Sink
+from vfsoverlay._store.protocol import Begin, ObjectRow, ObjectStore, Page, Sink
 from vfsoverlay.errors import CannotAccessSource, StaleObject
 from vfsoverlay.testing._listing import page_of
 
@@ -25,6 +25,9 @@ class MemoryStore:
         max_page: Items a page has at most, whatever is asked for: 1 finds errors at page borders.
         piece: Bytes that a sink gets at a time.
     """
+
+    #: Each answer is waited for.
+    begin: Begin | None = None
 
     def __init__(
         self,
@@ -142,6 +145,9 @@ class MemoryStore:
 
 class _WrappingStore:
     """Passes everything on to another store."""
+
+    #: Each answer is waited for.
+    begin: Begin | None = None
 
     def __init__(self, inner: ObjectStore) -> None:
         self.inner = inner

@@ -15,28 +15,29 @@ from vfsoverlay._cache.workers import Workers
 from vfsoverlay._metrics import Metrics
 
 
-class AtOnce(Workers):
-    """Workers that do a task in the caller's thread, so that tests see what was started."""
-
-    def try_start(self, task: Callable[[], object], *, spare: int = 0) -> bool:
-        task()
-        return True
-
-
 class Loop:
     """Files of a listing that are opened one after the other."""
 
-    def __init__(self, files: int = 200, size: int = 1000) -> None:
+    def __init__(
+        self, files: int = 200, size: int = 1000, *, ahead: AheadBudget | None = None, error: OSError | None = None
+    ) -> None:
         self.files = files
+        self.error = error
+        self.failed: list[int] = []
         self.metrics = Metrics()
         self.fetched: list[int] = []
         self.lookahead: Lookahead[int] = Lookahead(
-            self.fetched.append,
+            self._start,
             size=lambda _: size,
-            workers=AtOnce(lambda: 8),
             metrics=self.metrics,
-            ahead=AheadBudget(),
+            ahead=ahead or AheadBudget(),
         )
+
+    def _start(self, item: int, ended: Callable[[object], object]) -> bool:
+        """Fetch at once, so that tests see what was started."""
+        (self.failed if self.error else self.fetched).append(item)
+        ended(self.error)
+        return True
 
     def item_at(self, index: int) -> int | None:
         return index if index < self.files else None
@@ -117,14 +118,13 @@ def test_listings_are_told_apart() -> None:
 
 
 def test_a_failed_fetch_is_left_to_the_reader() -> None:
-    """An OSError of a fetch ahead reaches nobody; the loop goes on."""
-    loop = Loop()
-
-    def fail(item: int) -> None:
-        raise OSError(item)
-
-    loop.lookahead._fetch = fail
+    """An OSError of a fetch ahead reaches nobody; the loop goes on, and what failed counts as on its way no more."""
+    ahead = AheadBudget(1000)
+    loop = Loop(size=1000, ahead=ahead, error=OSError())
     assert [loop.open(index) for index in range(10)] == [False] * 10
+    assert loop.failed
+    assert ahead.try_take(1000)
+    ahead.give_back(1000)
 
 
 @pytest.mark.parametrize(

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
 
 from tests.cache_source import Source
-from vfsoverlay._cache.block_cache import BlockCache, ReadRange
+from vfsoverlay._cache.block_cache import BlockCache
+from vfsoverlay._cache.fetch_task import FetchTask, WholeFetch
 from vfsoverlay._cache.warm import warm
 from vfsoverlay._cache.workers import Workers
-from vfsoverlay._model import ObjectId
+
+
+def by_workers(limit: int) -> Callable[[FetchTask], bool]:
+    """What has tasks done by up to *limit* threads."""
+    workers = Workers(lambda: limit)
+    return lambda task: workers.try_start(task.run)
 
 
 def test_items_come_in_order_and_are_there(cache: BlockCache, source: Source) -> None:
     """Each item is given in the order asked for, and its object is complete by then."""
     oids = [source.object(f"key-{number}", 1000) for number in range(50)]
     given = []
-    for oid in cache.warm(oids, lambda oid: (oid, source.reader(oid))):
+    for oid in cache.warm(oids, source.wanted):
         fd = cache.open_complete(oid)
         assert fd is not None
         os.close(fd)
@@ -38,7 +44,7 @@ def test_items_are_consumed_lazily() -> None:
             taken.append(number)
             yield number
 
-    items = warm(endless(), lambda item: lambda: item, Workers(lambda: 4), ahead=10)
+    items = warm(endless(), lambda _: WholeFetch(lambda: None), by_workers(4), ahead=10)
     for _ in range(5):
         next(items)
     assert len(taken) <= 15
@@ -52,7 +58,7 @@ def test_failures_are_raised_at_their_turn(limit: int) -> None:
         if item == 3:
             raise PermissionError(item)
 
-    items = warm(range(10), lambda item: partial(fetch, item), Workers(lambda: limit))
+    items = warm(range(10), lambda item: WholeFetch(partial(fetch, item)), by_workers(limit))
     assert [next(items) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(PermissionError):
         next(items)
@@ -62,7 +68,7 @@ def test_failures_are_raised_at_their_turn(limit: int) -> None:
 def test_without_threads_the_caller_fetches() -> None:
     """Where no thread can be had, every item is fetched by the consumer itself."""
     threads = []
-    items = warm(range(5), lambda _: lambda: threads.append(threading.get_ident()), Workers(lambda: 0))
+    items = warm(range(5), lambda _: WholeFetch(lambda: threads.append(threading.get_ident())), by_workers(0))
     assert list(items) == list(range(5))
     assert set(threads) == {threading.get_ident()}
 
@@ -70,7 +76,7 @@ def test_without_threads_the_caller_fetches() -> None:
 def test_leaving_early_begins_nothing_more() -> None:
     """A consumer who stops leaves no item to be fetched that had not begun."""
     fetched: list[int] = []
-    items = warm(range(100), lambda item: partial(fetched.append, item), Workers(lambda: 0), ahead=50)
+    items = warm(range(100), lambda item: WholeFetch(partial(fetched.append, item)), by_workers(0), ahead=50)
     next(items)
     del items
     assert fetched == [0]
@@ -79,14 +85,10 @@ def test_leaving_early_begins_nothing_more() -> None:
 def test_what_is_there_costs_no_thread(cache: BlockCache, source: Source) -> None:
     """Items that are complete on disk are given without a thread, a lock file or a request."""
     oids = [source.object(f"key-{number}", size) for number, size in enumerate((0, 1000, 3 * 1024**2))]
-
-    def resolve(oid: ObjectId) -> tuple[ObjectId, ReadRange]:
-        return oid, source.reader(oid)
-
-    assert list(cache.warm(oids, resolve)) == oids
+    assert list(cache.warm(oids, source.wanted)) == oids
     fetched, threads = list(source.ranges), set(threading.enumerate())
     again = BlockCache(cache.directory, cache_size=1 << 30, min_free=0)
-    assert list(again.warm(oids, resolve)) == oids
+    assert list(again.warm(oids, source.wanted)) == oids
     assert source.ranges == fetched
     assert set(threading.enumerate()) <= threads
 
@@ -95,6 +97,6 @@ def test_what_is_no_longer_there_is_fetched_again(cache: BlockCache, source: Sou
     """An item that was evicted since it was last seen is fetched again."""
     oid = source.object("key", 1000)
     for _ in range(2):
-        assert list(cache.warm([oid], lambda oid: (oid, source.reader(oid)))) == [oid]
+        assert list(cache.warm([oid], source.wanted)) == [oid]
         cache.clear()
     assert source.purposes["warm"] == 2
