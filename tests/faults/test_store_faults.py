@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -63,6 +64,20 @@ def read(store: S3Store, info: ObjectInfo, start: int, stop: int, purpose: Purpo
     return b"".join(pieces)
 
 
+def read_begun(store: S3Store, info: ObjectInfo, purpose: Purpose = "read") -> bytes:
+    """As ``read`` of all of it, begun over an idle connection and taken as it comes."""
+    begun = store.begin(info, purpose)
+    assert begun is not None
+    while not begun.take():
+        assert select.select([begun], [], [], 20)[0]
+    content = begun.content()
+    if content is not None:
+        return content
+    pieces: list[bytes] = []
+    begun.finish(lambda piece: pieces.append(bytes(piece)))
+    return b"".join(pieces)
+
+
 #: Faults that pass: after them comes the right answer.
 PASSING: dict[str, Callable[..., Fault]] = {
     "slow down": Fault.slow_down,
@@ -95,6 +110,28 @@ def test_passing_fault_of_a_read(server: S3Server, name: str, span: tuple[int, i
     store.close()
 
 
+@pytest.mark.parametrize("name", ["nothing", "flipped bit", *PASSING])
+def test_passing_fault_of_a_begun_read(server: S3Server, name: str) -> None:
+    """A read that was begun without waiting ends with the right bytes as well, by the same attempts."""
+    content = CONTENT[:200_000]
+    store, metrics = open_at(server)
+    server.put("data", "p/object", content, checksum="crc32")
+    info = info_of(store)
+    passing = {**PASSING, "flipped bit": lambda **when: Fault.flip_bit(10_000, **when)}
+    if name != "nothing":
+        server.faults.add(passing[name](times=3, purpose="get"))
+    assert read_begun(store, info, "warm") == content
+    counts = metrics.snapshot()
+    assert counts["bytes.warm"] == len(content)
+    if name not in ("nothing", "wrong range"):  # a whole object is asked for without a range
+        assert counts["retries"] == (2 if name == "reset" else 3)
+        assert server.faults.pending == 0
+    assert server.requests.count("get") == counts["requests.warm"]
+    # Whatever happened, the connection goes on or is gone.
+    assert read(store, info, 10, 20) == content[10:20]
+    store.close()
+
+
 @pytest.mark.parametrize("name", [name for name in PASSING if name != "wrong range"] + ["garbage", "half a page"])
 def test_passing_fault_of_a_listing(server: S3Server, name: str) -> None:
     """Whatever passes, a listing gives every key once."""
@@ -119,15 +156,16 @@ LASTING = {
 }
 
 
+@pytest.mark.parametrize("reading", [lambda store, info: read(store, info, 0, info.size), read_begun])
 @pytest.mark.parametrize("name", LASTING)
-def test_lasting_fault_of_a_read(server: S3Server, name: str) -> None:
+def test_lasting_fault_of_a_read(server: S3Server, name: str, reading: Callable[[S3Store, ObjectInfo], bytes]) -> None:
     """A fault that does not end is the documented error within the deadline, and ENOENT only where S3 says so."""
     fault, error, _ = LASTING[name]
     store, _ = open_at(server)
     info = info_of(store)
     server.faults.add(fault(times=None, purpose="get"))
     with pytest.raises(error) as caught:
-        read(store, info, 0, info.size)
+        reading(store, info)
     assert (caught.value.errno == errno.ENOENT) is (name == "missing bucket")
     server.faults.clear()
     assert read(store, info, 0, info.size) == CONTENT
@@ -185,6 +223,34 @@ def test_resume_begins_behind_the_last_byte(server: S3Server) -> None:
     assert 0 < delivered <= 500_000
     assert second.if_match == f'"{info.etag}"'
     assert server.requests.bytes_sent("get") <= 500_000 + info.size - delivered
+    store.close()
+
+
+@pytest.mark.parametrize("fault", [[], [Fault.ignore_if_match(times=None)]], ids=["412", "If-Match ignored"])
+def test_begun_read_of_a_replaced_object(server: S3Server, fault: list[Fault]) -> None:
+    """An object of another version than the listed one is ESTALE for a read that was begun as well, after one GET."""
+    store, _ = open_at(server)
+    info = info_of(store)
+    server.put("data", "p/object", os.urandom(len(CONTENT)))
+    server.faults.add(*fault)
+    with pytest.raises(errors.StaleObject):
+        read_begun(store, info)
+    assert server.requests.count("get") == 1
+    store.close()
+
+
+def test_begun_read_needs_an_idle_connection(server: S3Server) -> None:
+    """Where no connection is idle, nothing is begun and nothing sent; one that the server has closed is replaced."""
+    store, metrics = open_at(server)
+    info = info_of(store)
+    first = store.begin(info, "warm")
+    assert first is not None
+    assert store.begin(info, "warm") is None
+    first.close()
+    assert store.begin(info, "warm") is None
+    assert metrics.snapshot()["requests.warm"] == 1
+    assert read(store, info, 0, 10) == CONTENT[:10]
+    assert read_begun(store, info) == CONTENT
     store.close()
 
 

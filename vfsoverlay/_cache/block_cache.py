@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from weakref import WeakSet
 
 from vfsoverlay import _real
-from vfsoverlay._cache import ahead_budget, layout, locks
+from vfsoverlay._cache import ahead_budget, fetch_task, layout, locks
 from vfsoverlay._cache.boot import boot_id
 from vfsoverlay._cache.budget import Budget, DiskFull
 from vfsoverlay._cache.cached_object import CachedObject, LargeHandle, SmallHandle
@@ -297,6 +297,7 @@ class BlockCache:
     def after_fork(self) -> None:
         """In the child: forget threads and locks of the parent; open handles and descriptors go on."""
         locks.after_fork()
+        fetch_task.after_fork()
         ahead_budget.after_fork()
         self._fetcher.after_fork()
         self._small.after_fork()

@@ -66,11 +66,12 @@ class FetchTask:
         told: Called once when it is, with what went wrong.
     """
 
-    __slots__ = ("_fetch", "_mutex", "_told", "taken")
+    __slots__ = ("_fetch", "_life", "_mutex", "_told", "taken")
 
     def __init__(self, fetch: Fetch, told: Callable[[BaseException | None], object] | None = None) -> None:
         self._fetch = fetch
         self._told = told
+        self._life = _life
         #: Held while somebody tries to begin: who would take it meanwhile waits, for as long as sending takes.
         self._mutex = threading.Lock()
         self.taken = False
@@ -132,6 +133,24 @@ class FetchTask:
         if self._told is not None:
             self._told(error)
 
+    def revive(self) -> None:
+        """In a child that was forked since: whoever has taken it is not here, so that it is to be taken again."""
+        if self._life is not _life:
+            self._life = _life
+            self.abandon()
+            self._mutex = threading.Lock()
+            self.taken = False
+
     def abandon(self) -> None:
         """In a forked child: let go of what the parent goes on with."""
         self._fetch.abandon()
+
+
+#: Another one in each process.
+_life = object()
+
+
+def after_fork() -> None:
+    """In the child: tasks that were begun before are the parent's."""
+    global _life
+    _life = object()

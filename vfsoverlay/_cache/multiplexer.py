@@ -197,13 +197,22 @@ class _Loop:
                 task = self._queue.popleft()
             step = task.begin()
             if step is Step.WAIT:
-                self._poll.register(task.fileno(), select.EPOLLIN)
-                self._flying[task.fileno()] = task, time.monotonic()
+                self._fly(task)
             elif step is Step.THREAD and not self._workers.try_start(task.run):
                 # In its turn again, when a thread or a connection has become free.
                 with self._mutex:
                     self._queue.appendleft(task)
                 return
+
+    def _fly(self, task: Task) -> None:
+        fd = task.fileno()
+        try:
+            self._poll.register(fd, select.EPOLLIN)
+        except OSError:
+            # The system watches as many descriptors as it is allowed to.
+            self._parked.append(task)
+        else:
+            self._flying[fd] = task, time.monotonic()
 
     def _advance(self, fd: int) -> None:
         task, _ = self._flying[fd]

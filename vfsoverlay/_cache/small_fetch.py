@@ -131,3 +131,4 @@ class SmallFetch:
         """In a forked child: close our end of the parent's connection; its locks are closed already."""
         if self._begun is not None:
             self._begun.close()
+        self._begun = self._held = self._content = None

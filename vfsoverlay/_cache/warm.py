@@ -25,6 +25,12 @@ class _Job(FetchTask, Generic[Item]):
         self._done.acquire()
         self.error: BaseException | None = None
 
+    def abandon(self) -> None:
+        """Nobody here is going to say that it is done."""
+        super().abandon()
+        self._done = threading.Lock()
+        self._done.acquire()
+
     def ended(self, error: BaseException | None) -> None:
         """Keep what went wrong for the consumer."""
         self.error = error
@@ -32,6 +38,7 @@ class _Job(FetchTask, Generic[Item]):
 
     def finish(self) -> Item:
         """The item, once it is there; raises what fetching it raised."""
+        self.revive()
         self.run()
         with self._done:
             pass
