@@ -136,8 +136,12 @@ class RangeRead:
         self, answer: Exchange, stop: int, buffer: memoryview, checksum: Checksum | None, sink: Sink, attempts: Attempts
     ) -> None:
         while self._position < stop:
-            size = _fill(answer, buffer[: stop - self._position], attempts)
-            piece = buffer[:size]
+            room = buffer[: stop - self._position]
+            size = _fill(answer, room, attempts)
+            while checksum is not None and size < len(room):
+                # In as few pieces as there can be: one that is all of a damaged object can be asked for again.
+                size += _fill(answer, room[size:], attempts)
+            piece = room[:size]
             if checksum is not None:
                 checksum.update(piece)
                 # The last piece is held back until all is known to be right: a damaged object is never complete.
