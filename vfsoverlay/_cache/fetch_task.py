@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from vfsoverlay._cache.multiplexer import Multiplexer, Step
 from vfsoverlay._cache.workers import Workers
+
+#: Seconds in which somebody else should have begun, before whoever waits does it.
+_PATIENCE: Final = 0.1
 
 
 class Fetch(Protocol):
@@ -144,6 +147,52 @@ class FetchTask:
     def abandon(self) -> None:
         """In a forked child: let go of what the parent goes on with."""
         self._fetch.abandon()
+
+
+class AwaitedFetch(FetchTask):
+    """A task that somebody waits for."""
+
+    __slots__ = ("_accepted", "_done", "_error")
+
+    def __init__(self, fetch: Fetch) -> None:
+        super().__init__(fetch)
+        #: Held until it is done: an event would take longer to make than most objects take to be looked for.
+        self._done = threading.Lock()
+        self._done.acquire()
+        self._error: BaseException | None = None
+        self._accepted = False
+
+    def start(self, gets: Multiplexer, workers: Workers) -> bool:
+        """As of any task; what is refused is done by whoever waits for it."""
+        self._accepted = super().start(gets, workers)
+        return self._accepted
+
+    def ended(self, error: BaseException | None) -> None:
+        """Keep what went wrong for whoever waits."""
+        self._error = error
+        self._done.release()
+
+    def abandon(self) -> None:
+        """Nobody here is going to say that it is done."""
+        super().abandon()
+        self._done = threading.Lock()
+        self._done.acquire()
+        self._accepted = False
+
+    def wait(self) -> None:
+        """Until it is done, by this thread where nobody else begins soon; raises what went wrong."""
+        self.revive()
+        if not (self._accepted and self._done.acquire(timeout=_PATIENCE)):
+            self.run()
+            self._done.acquire()
+        self._done.release()
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                # Its traceback holds this frame.
+                del error
 
 
 #: Another one in each process.

@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from vfsoverlay._cache.locks import Held
+from vfsoverlay._cache.budget import DiskFull
 from vfsoverlay._cache.multiplexer import Step
 from vfsoverlay._cache.read_range import Begun, Sink, Wanted
+from vfsoverlay._cache.records import Record
+from vfsoverlay._cache.small_claim import SmallClaim
 from vfsoverlay._cache.small_objects import SmallObjects
 from vfsoverlay._metrics import Purpose
 
@@ -28,7 +30,8 @@ class SmallFetch:
     """
 
     __slots__ = (
-        "_begun", "_begun_at", "_content", "_counted", "_held", "_purpose", "_small", "_stem", "_wanted", "has_steps",
+        "_begun", "_begun_at", "_claim", "_content", "_counted", "_purpose", "_record", "_small", "_stem", "_wanted",
+        "has_steps",
     )  # fmt: skip
 
     def __init__(
@@ -44,7 +47,8 @@ class SmallFetch:
         self._wanted = wanted
         self._purpose = purpose
         self._counted = counted
-        self._held: Held | None = None
+        self._claim: SmallClaim | None = None
+        self._record: Record | None = None
         self._begun: Begun | None = None
         self._begun_at = 0.0
         self._content: bytes | None = None
@@ -55,7 +59,7 @@ class SmallFetch:
         step = Step.THREAD
         try:
             step = self._claim_and_ask()
-        except OSError:
+        except (OSError, DiskFull):
             # Met again by a thread that can wait, try again and tell.
             pass
         finally:
@@ -65,11 +69,14 @@ class SmallFetch:
 
     def _claim_and_ask(self) -> Step:
         object_id, begin = self._wanted.object_id, self._wanted.begin
-        self._held = held = self._small.claim(self._stem)
-        if held is None or begin is None:
+        self._claim = claim = self._small.claim(object_id, self._stem)
+        if claim is None or begin is None:
             return Step.THREAD
-        if self._small.is_there(object_id, self._stem, held):
+        self._record = claim.found()
+        if self._record is not None:
             return Step.DONE
+        # Before it is asked for: where there is no room, somebody else has to say so.
+        claim.reserve()
         self._begun_at = time.monotonic()
         self._begun = begin(self._purpose)
         return Step.THREAD if self._begun is None else Step.WAIT
@@ -92,24 +99,23 @@ class SmallFetch:
 
     def finish(self) -> None:
         """Fetch it, from wherever it is; raises OSError."""
-        held, wanted = self._held, self._wanted
-        if held is None:
+        claim, wanted = self._claim, self._wanted
+        if claim is None:
             fetch = self._small.fetch
             begun_at = time.monotonic()
             self._counted(begun_at, lambda: fetch(wanted.object_id, self._stem, wanted.read_range, self._purpose))
             return
-        fetch_claimed = self._small.fetch_claimed
         try:
-            self._counted(
-                self._begun_at,
-                lambda: fetch_claimed(wanted.object_id, self._stem, self._read_range, self._purpose, held),
-            )
+            self._counted(self._begun_at, lambda: self._fetch(claim))
         finally:
             if self._begun is not None and self._content is None:
-                # Nobody has asked for it: there was no room on disk.
+                # Nobody has asked for it: the file could not be made.
                 self._begun.close()
             self._begun = self._content = None
             self._release()
+
+    def _fetch(self, claim: SmallClaim) -> None:
+        self._record = claim.fetch(self._read_range, self._purpose)
 
     def _read_range(self, start: int, stop: int, sink: Sink, purpose: Purpose) -> None:
         """The ``ReadRange`` of what was begun."""
@@ -123,12 +129,12 @@ class SmallFetch:
             self._wanted.read_range(start, stop, sink, purpose)
 
     def _release(self) -> None:
-        held, self._held = self._held, None
-        if held is not None:
-            self._small.release(self._stem, held)
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            self._small.release(claim, self._wanted.object_id, self._stem, self._record)
 
     def abandon(self) -> None:
         """In a forked child: close our end of the parent's connection; its locks are closed already."""
         if self._begun is not None:
             self._begun.close()
-        self._begun = self._held = self._content = None
+        self._begun = self._claim = self._content = None

@@ -2,48 +2,27 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
-from vfsoverlay._cache.fetch_task import Fetch, FetchTask
+from vfsoverlay._cache.fetch_task import AwaitedFetch, Fetch, FetchTask
 
 Item = TypeVar("Item")
 
 
-class _Job(FetchTask, Generic[Item]):
-    """One item: whoever takes it first fetches it, the multiplexer, a thread of the workers or the consumer."""
+class _Job(AwaitedFetch, Generic[Item]):
+    """One item: the multiplexer, a thread of the workers or the consumer fetches it."""
 
-    __slots__ = ("_done", "error", "item")
+    __slots__ = ("item",)
 
     def __init__(self, item: Item, fetch: Fetch) -> None:
         super().__init__(fetch)
         self.item = item
-        #: Held until the item is done: an event would take longer to make than most items take to be looked for.
-        self._done = threading.Lock()
-        self._done.acquire()
-        self.error: BaseException | None = None
-
-    def abandon(self) -> None:
-        """Nobody here is going to say that it is done."""
-        super().abandon()
-        self._done = threading.Lock()
-        self._done.acquire()
-
-    def ended(self, error: BaseException | None) -> None:
-        """Keep what went wrong for the consumer."""
-        self.error = error
-        self._done.release()
 
     def finish(self) -> Item:
         """The item, once it is there; raises what fetching it raised."""
-        self.revive()
-        self.run()
-        with self._done:
-            pass
-        if self.error is not None:
-            raise self.error
+        self.wait()
         return self.item
 
 

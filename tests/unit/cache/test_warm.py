@@ -12,6 +12,7 @@ import pytest
 from tests.cache_source import Source
 from vfsoverlay._cache.block_cache import BlockCache
 from vfsoverlay._cache.fetch_task import FetchTask, WholeFetch
+from vfsoverlay._cache.multiplexer import Multiplexer
 from vfsoverlay._cache.warm import warm
 from vfsoverlay._cache.workers import Workers
 
@@ -19,7 +20,8 @@ from vfsoverlay._cache.workers import Workers
 def by_workers(limit: int) -> Callable[[FetchTask], bool]:
     """What has tasks done by up to *limit* threads."""
     workers = Workers(lambda: limit)
-    return lambda task: workers.try_start(task.run)
+    gets = Multiplexer(workers)
+    return lambda task: task.start(gets, workers)
 
 
 def test_items_come_in_order_and_are_there(cache: BlockCache, source: Source) -> None:
