@@ -19,9 +19,8 @@ from vfsoverlay._cache.cached_object import CachedObject, LargeHandle, SmallHand
 from vfsoverlay._cache.catalog import Catalog
 from vfsoverlay._cache.check import Report, check
 from vfsoverlay._cache.complete_files import CompleteFiles
-from vfsoverlay._cache.crowd import Crowd
 from vfsoverlay._cache.eviction import Evictor, Usage
-from vfsoverlay._cache.fetch_task import AwaitedFetch, Fetch, FetchTask, WholeFetch
+from vfsoverlay._cache.fetch_task import Fetch, FetchTask, WholeFetch
 from vfsoverlay._cache.fetcher import Fetcher
 from vfsoverlay._cache.large_objects import LargeObjects
 from vfsoverlay._cache.ledger import Ledger
@@ -105,8 +104,6 @@ class BlockCache:
         self._small = SmallObjects(self.layout, object_locks, self._boot, budget, self._known, deadline)
         self._large = LargeObjects(self.layout, object_locks, self._boot, budget, block_size, deadline)
         self._fetcher = Fetcher(ahead_budget.AheadBudget(memory_budget))
-        #: Those who wait for a small object.
-        self._readers = Crowd()
         self._handles: WeakSet[CachedObject] = WeakSet()
 
     @property
@@ -133,15 +130,17 @@ class BlockCache:
             self._hit()
         return opened
 
-    def open(self, wanted: Wanted, on_miss: Callable[[], object], *, purpose: Purpose = "read") -> int:
+    def open(
+        self, object_id: ObjectId, read_range: ReadRange, on_miss: Callable[[], object], *, purpose: Purpose = "read"
+    ) -> int:
         """``open_complete``, or else *on_miss* and ``complete``."""
-        stem = self.layout.stem(wanted.object_id)
-        fd = self._look(wanted.object_id, stem)
+        stem = self.layout.stem(object_id)
+        fd = self._look(object_id, stem)
         if fd is not None:
             self._hit()
             return fd
         on_miss()
-        return self._fetch(wanted, stem, purpose)
+        return self._fetch(object_id, stem, read_range, purpose)
 
     def complete(self, object_id: ObjectId, read_range: ReadRange, *, purpose: Purpose = "read") -> int:
         """Fetch what is missing, each block once over all threads and processes; then as ``open_complete``.
@@ -151,7 +150,7 @@ class BlockCache:
         """
         stem = self.layout.stem(object_id)
         fd = self._look(object_id, stem)
-        return self._fetch(Wanted(object_id, read_range), stem, purpose) if fd is None else fd
+        return self._fetch(object_id, stem, read_range, purpose) if fd is None else fd
 
     def open_partial(self, object_id: ObjectId, read_range: ReadRange) -> CachedObject:
         """A handle that fetches what is read; of small objects, everything with the first read.
@@ -271,7 +270,7 @@ class BlockCache:
 
         def whole() -> None:
             begun = time.monotonic()
-            _real.close(self._fetch(wanted, stem, purpose))
+            _real.close(self._fetch(object_id, stem, wanted.read_range, purpose))
             self._fetcher.observe(object_id.size, time.monotonic() - begun)
 
         if _is_small(object_id):
@@ -301,7 +300,6 @@ class BlockCache:
         fetch_task.after_fork()
         ahead_budget.after_fork()
         self._fetcher.after_fork()
-        self._readers.after_fork()
         self._small.after_fork()
         self._large.after_fork()
         self._budget.after_fork()
@@ -317,25 +315,10 @@ class BlockCache:
         if self._catalog.is_due:
             self._write_hints()
 
-    def _fetch(self, wanted: Wanted, stem: str, purpose: Purpose) -> int:
-        object_id, read_range, _ = wanted
-        if not _is_small(object_id):
-            with self._missing(object_id, time.monotonic()):
-                return self._persist(lambda: self._complete_large(object_id, stem, read_range, purpose))
-        with self._readers:
-            if not self._readers.is_one and (fd := self._fetch_among_many(wanted, stem, purpose)) is not None:
-                return fd
-            with self._missing(object_id, time.monotonic()):
-                return self._persist(lambda: self._small.complete(object_id, stem, read_range, purpose))
-
-    def _fetch_among_many(self, wanted: Wanted, stem: str, purpose: Purpose) -> int | None:
-        """Have one thread fetch what many wait for; None where it cannot, or an evictor was faster than its reader."""
-        fetch = self._fetch_ahead(wanted, stem, purpose)
-        task = AwaitedFetch(fetch)
-        if not fetch.has_steps or not self._fetcher.start(task):
-            return None
-        task.wait()
-        return self._known.open(wanted.object_id)
+    def _fetch(self, object_id: ObjectId, stem: str, read_range: ReadRange, purpose: Purpose) -> int:
+        fetch = self._small.complete if _is_small(object_id) else self._complete_large
+        with self._missing(object_id, time.monotonic()):
+            return self._persist(lambda: fetch(object_id, stem, read_range, purpose))
 
     def _persist(self, action: Callable[[], Result]) -> Result:
         """What *action* gives; begun again when somebody deletes the directory underneath it."""

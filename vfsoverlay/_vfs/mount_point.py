@@ -236,7 +236,7 @@ class MountPoint:
             if not foreseen:
                 self._foresee(path)
 
-        return self.cache.open(self._wanted(path, node), on_miss, purpose=purpose)
+        return self.cache.open(self.object_id(path, node), self._reader(path, node), on_miss, purpose=purpose)
 
     def fetch_in_order(self, files: Iterable[WantedFile], *, ahead: int) -> Iterator[WantedFile]:
         """Give *files* of this mount in order, each when it is complete on disk; fetches up to *ahead* of them."""
