@@ -9,6 +9,7 @@ from hashlib import blake2b
 from typing import Final
 
 from vfsoverlay import _real
+from vfsoverlay._cache.placement import scatter_directories
 from vfsoverlay._model import ObjectId
 
 #: Part of every path: another format is another directory, so neither can misread the other's files.
@@ -54,7 +55,8 @@ class Layout:
         """
         _real.makedirs(self.directory, 0o700)
         for path in (f"{self.directory}/{FORMAT}", self.objects, self.locks):
-            _make_private(path)
+            if _make_private(path) and path == self.objects:
+                scatter_directories(path)
 
     def stem(self, object_id: ObjectId) -> str:
         """The path of everything kept for one object version, without the suffix."""
@@ -106,11 +108,13 @@ def unlink(path: str) -> None:
         pass
 
 
-def _make_private(path: str) -> None:
+def _make_private(path: str) -> bool:
+    """Make the directory *path*, or make sure of the one that is there; whether it is new."""
+    is_new = True
     try:
         _real.mkdir(path, 0o700)
     except FileExistsError:
-        pass
+        is_new = False
     found = _real.lstat(path)
     if not stat.S_ISDIR(found.st_mode):
         msg = "the cache needs a directory here; remove what is in the way, or choose another cache_dir"
@@ -120,3 +124,4 @@ def _make_private(path: str) -> None:
         raise PermissionError(errno.EACCES, msg, path)
     if found.st_mode & 0o077:
         _real.chmod(path, 0o700)
+    return is_new
