@@ -10,6 +10,7 @@ from setuptools.errors import BaseError, CompileError
 
 SOURCES = {
     "vfsoverlay._cache._pinned": "vfsoverlay/_cache/_pinned.c",
+    "vfsoverlay._cache._small": "vfsoverlay/_cache/_small.c",
     "vfsoverlay._namespace._groups": "vfsoverlay/_namespace/_groups.c",
     "vfsoverlay._patch._dispatch": "vfsoverlay/_patch/_dispatch.c",
     "vfsoverlay._store._entries": "vfsoverlay/_store/_entries.c",

@@ -26,6 +26,7 @@ ROOT = "/content/dispatched"
 #: All that is written in C.
 MODULES = {
     "vfsoverlay._cache._pinned",
+    "vfsoverlay._cache._small",
     "vfsoverlay._namespace._groups",
     "vfsoverlay._patch._dispatch",
     "vfsoverlay._store._entries",

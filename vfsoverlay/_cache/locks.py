@@ -20,11 +20,15 @@ from collections.abc import Callable
 from typing import Final, Protocol, TypeVar
 
 from vfsoverlay import _real
+from vfsoverlay._compiled import compiled
 
 #: The pinned byte of a data file lies far behind the end of any object, so that locks of user code never meet it.
 PIN_BYTE: Final = 1 << 60
 
 Outcome = TypeVar("Outcome")
+
+#: Opens and locks, unlocks and closes in one step each.
+_COMPILED: Final = compiled("vfsoverlay._cache._small")
 
 _FLOCK: Final = struct.Struct("hhqqi4x")
 _BUSY: Final = (errno.EAGAIN, errno.EACCES)
@@ -49,8 +53,11 @@ class Locks(Protocol):
     def conflict(self, fd: int, start: int, length: int) -> tuple[int, int] | None:
         """Start and stop of a range that somebody else has locked and that overlaps this one."""
 
-    def unlock(self, fd: int) -> None:
-        """Give back all that this description holds."""
+    def open_locked(self, path: str, start: int, length: int) -> int | None:
+        """A new description of *path*, made where it is missing, that holds the range; None: somebody else does."""
+
+    def unlock_and_close(self, fd: int) -> None:
+        """Give back all that this description holds, and close it."""
 
     def pin(self, fd: int) -> None:
         """Mark the data file of *fd* as in use until the last duplicate of *fd* is closed."""
@@ -72,9 +79,21 @@ class OfdLocks:
         kind, _, at, taken, _ = _FLOCK.unpack(fcntl.fcntl(fd, _F_OFD_GETLK, wanted))
         return None if kind == fcntl.F_UNLCK else (at, at + taken)
 
-    def unlock(self, fd: int) -> None:
+    def open_locked(self, path: str, start: int, length: int) -> int | None:
+        if _COMPILED is not None and length == 1:
+            fd: int | None = _COMPILED.open_locked(path, start)
+            if fd is not None:
+                return fd
+            # Why not, the same steps tell.
+        return _open_locked(self, path, start, length)
+
+    def unlock_and_close(self, fd: int) -> None:
+        if _COMPILED is not None:
+            _COMPILED.unlock_and_close(fd)
+            return
         # Explicitly, not only by closing: a child forked meanwhile may hold a duplicate that would keep the lock.
         _set(fd, fcntl.F_UNLCK, 0, 0)
+        _real.close(fd)
 
     def pin(self, fd: int) -> None:
         try:
@@ -105,8 +124,12 @@ class FlockLocks:
     def conflict(self, fd: int, start: int, length: int) -> tuple[int, int] | None:  # noqa: ARG002 - the whole file
         return (start, start + length)
 
-    def unlock(self, fd: int) -> None:
+    def open_locked(self, path: str, start: int, length: int) -> int | None:
+        return _open_locked(self, path, start, length)
+
+    def unlock_and_close(self, fd: int) -> None:
         fcntl.flock(fd, fcntl.LOCK_UN)
+        _real.close(fd)
 
     def pin(self, fd: int) -> None:
         fcntl.flock(fd, fcntl.LOCK_SH)
@@ -126,6 +149,18 @@ def _set(fd: int, kind: int, start: int, length: int) -> bool:
             return False
         raise
     return True
+
+
+def _open_locked(locks: Locks, path: str, start: int, length: int) -> int | None:
+    fd = _real.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if locks.try_lock(fd, start, length):
+            locked, fd = fd, -1
+            return locked
+        return None
+    finally:
+        if fd >= 0:
+            _real.close(fd)
 
 
 def probe(directory: str) -> Locks:
@@ -170,9 +205,11 @@ class Held:
         """Drop the lock; a second call does nothing."""
         fd, self.fd = self.fd, -1
         if fd >= 0 and fd in _held:
-            self._locks.unlock(fd)
-            _held.discard(fd)
-            _real.close(fd)
+            try:
+                # First: a child forked in between closes what is in it, and the number may be another file's by then.
+                _held.discard(fd)
+            finally:
+                self._locks.unlock_and_close(fd)
 
     def __enter__(self) -> Held:
         return self
@@ -187,16 +224,11 @@ def try_acquire(locks: Locks, path: str, start: int, length: int = 1) -> Held | 
     Raises:
         OSError: The file cannot be opened (the cache directory may be gone).
     """
-    fd = _real.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        if locks.try_lock(fd, start, length):
-            _held.add(fd)
-            held, fd = Held(locks, fd), -1
-            return held
+    fd = locks.open_locked(path, start, length)
+    if fd is None:
         return None
-    finally:
-        if fd >= 0:
-            _real.close(fd)
+    _held.add(fd)
+    return Held(locks, fd)
 
 
 def acquire(locks: Locks, path: str, start: int, deadline: float) -> Held | None:

@@ -72,6 +72,15 @@ class FileSink:
         self.offset += len(piece)
 
 
+def read_whole(object_id: ObjectId, read_range: ReadRange, purpose: Purpose) -> bytes:
+    """All of an object that is not empty."""
+    pieces: list[bytes] = []
+    read_range(0, object_id.size, lambda piece: pieces.append(bytes(piece)), purpose)
+    content = b"".join(pieces)
+    check_length(object_id.key, len(content), object_id.size)
+    return content
+
+
 class BufferSink:
     """Copies a body into a buffer; what would not fit is counted but dropped."""
 

@@ -110,11 +110,14 @@ class RecordFile:
         # A torn last entry (killed writer, full disk) is overwritten, or all later ones were misaligned.
         end = found.st_size - found.st_size % _ENTRY.size
         write_all(held.fd, entry, end)
-        stamp, content = self._seen if end else ((found.st_ino, 0), bytearray())
-        if stamp == (found.st_ino, end):
-            # A process that fills a shard need not read back what it wrote.
+        self.added(entry, found.st_ino, end)
+
+    def added(self, entry: bytes, inode: int, end: int) -> None:
+        """Know of *entry*, which this process has written at *end* of the file, and need not read back."""
+        stamp, content = self._seen if end else ((inode, 0), bytearray())
+        if stamp == (inode, end):
             content += entry
-            self._seen = (found.st_ino, end + len(entry)), content
+            self._seen = (inode, end + len(entry)), content
 
     def drop_dead(self, alive: Collection[str]) -> None:
         """Forget objects that are not in *alive* (digests), once that halves the file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Final, NamedTuple
 from zlib import crc32
 
@@ -10,12 +11,19 @@ from vfsoverlay import _real
 from vfsoverlay._cache import layout
 from vfsoverlay._cache.budget import Budget
 from vfsoverlay._cache.locks import Held
-from vfsoverlay._cache.read_range import FULL, FileSink, ReadRange, check_length
+from vfsoverlay._cache.read_range import FULL, FileSink, ReadRange, Sink, check_length, read_whole
 from vfsoverlay._cache.records import Record, RecordFile
 from vfsoverlay._metrics import Purpose
 from vfsoverlay._model import ObjectId
 
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+
+
+#: Bytes of the largest object that lies in memory as a whole on its way.
+IN_MEMORY: Final = 256 * 1024
+
+#: (lock, path, content, digest, boot) to (size, mtime, ctime, checksum), the record, its inode and place; or None.
+Keep = Callable[[int, str, bytes, bytes, bytes], "tuple[tuple[int, int, int, int], bytes, int, int] | None"]
 
 
 class Premises(NamedTuple):
@@ -24,6 +32,8 @@ class Premises(NamedTuple):
     layout: layout.Layout
     budget: Budget
     boot: bytes
+    keep: Keep | None
+    """Makes a file and its record in one step, where that was compiled and the locks are of its kind."""
 
 
 class SmallClaim:
@@ -104,6 +114,16 @@ class SmallClaim:
     def _fetch_once(self, read_range: ReadRange, purpose: Purpose) -> Record:
         # Under its final name at once: nobody believes it before there is a record of the whole file.
         path = self._stem + layout.DATA
+        if self._premises.keep is not None and 0 < self._object_id.size <= IN_MEMORY:
+            content = read_whole(self._object_id, read_range, purpose)
+            record = self._keep(self._premises.keep, path, content)
+            if record is not None:
+                return record
+
+            def read_range(start: int, stop: int, sink: Sink, _: Purpose) -> None:
+                # Why not, the same steps tell, one by one.
+                sink(memoryview(content)[start:stop])
+
         fd = create(self._premises.layout, path)
         try:
             return self._record(fd, fill(fd, self._object_id, read_range, purpose))
@@ -112,6 +132,16 @@ class SmallClaim:
             raise
         finally:
             _real.close(fd)
+
+    def _keep(self, keep: Keep, path: str, content: bytes) -> Record | None:
+        """Make the file and its record in one step; None, and nothing is there, where something is in the way."""
+        boot = self._premises.boot
+        kept = keep(self._held.fd, path, content, bytes.fromhex(layout.digest_of(self._stem)), boot)
+        if kept is None:
+            return None
+        looks, entry, inode, end = kept
+        self._records.added(entry, inode, end)
+        return Record(*looks, boot)
 
     def _record(self, fd: int, checksum: int) -> Record:
         found = _real.fstat(fd)

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final
 
 from vfsoverlay._cache.budget import DiskFull
 from vfsoverlay._cache.multiplexer import Step
 from vfsoverlay._cache.read_range import Begun, Sink, Wanted
 from vfsoverlay._cache.records import Record
-from vfsoverlay._cache.small_claim import SmallClaim
+from vfsoverlay._cache.small_claim import IN_MEMORY, SmallClaim
 from vfsoverlay._cache.small_objects import SmallObjects
 from vfsoverlay._metrics import Purpose
-
-#: Bytes of the largest object that is fetched so: it lies in memory until it is whole, and many do at once.
-_MOST: Final = 256 * 1024
 
 
 class SmallFetch:
@@ -52,7 +48,7 @@ class SmallFetch:
         self._begun: Begun | None = None
         self._begun_at = 0.0
         self._content: bytes | None = None
-        self.has_steps = wanted.begin is not None and 0 < wanted.object_id.size <= _MOST
+        self.has_steps = wanted.begin is not None and 0 < wanted.object_id.size <= IN_MEMORY
 
     def begin(self) -> Step:
         """Claim the object and ask for it, unless it is there."""

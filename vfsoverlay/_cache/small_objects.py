@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from vfsoverlay import _real
 from vfsoverlay._cache import layout
 from vfsoverlay._cache.budget import Budget
 from vfsoverlay._cache.complete_files import CompleteFiles
-from vfsoverlay._cache.locks import Held
+from vfsoverlay._cache.locks import Held, OfdLocks
 from vfsoverlay._cache.object_locks import ObjectLocks
 from vfsoverlay._cache.read_range import ReadRange
 from vfsoverlay._cache.records import Record, RecordFile
 from vfsoverlay._cache.single_flight import SingleFlight
 from vfsoverlay._cache.small_claim import Premises, SmallClaim, create, fill
+from vfsoverlay._compiled import compiled
 from vfsoverlay._metrics import Purpose
 from vfsoverlay._model import ObjectId
 
 Outcome = TypeVar("Outcome")
+
+_COMPILED: Final = compiled("vfsoverlay._cache._small")
 
 
 class SmallObjects:
@@ -39,7 +42,8 @@ class SmallObjects:
         self._layout = places
         self._object_locks = object_locks
         self._boot = boot
-        self._premises = Premises(places, budget, boot)
+        in_one_step = _COMPILED is not None and type(object_locks.locks) is OfdLocks
+        self._premises = Premises(places, budget, boot, _COMPILED.keep if in_one_step else None)
         self._complete = complete
         self._seconds = deadline
         self._files: dict[str, RecordFile] = {}
