@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -48,10 +49,17 @@ def server() -> Iterator[S3Server]:
         yield server
 
 
+def _needs(*packages: str) -> None:
+    """Skips without them; only children import them: each mount in this process would look into their modules."""
+    for package in packages:
+        if find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+
+
 @pytest.fixture
 def run_cells(server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cells:
     """Runs cells in one shell and returns the output of each."""
-    pytest.importorskip("IPython")
+    _needs("IPython")
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
@@ -73,8 +81,7 @@ def run_cells(server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def run_notebook(server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cells:
     """Runs cells in a kernel and returns the outputs of each as JSON."""
-    pytest.importorskip("nbclient")
-    pytest.importorskip("ipykernel")
+    _needs("nbclient", "ipykernel")
     for name, value in {
         **server.environment(),
         "IPYTHONDIR": str(tmp_path),

@@ -13,24 +13,13 @@ from typing import Any
 import pytest
 
 import vfsoverlay
-from vfsoverlay._patch.patched_names import PATCHED_NAMES
+from tests.mounts.interrupted_calls import patched_objects
 from vfsoverlay.testing import Fault, S3Server
 
 CIRCLE = (
     b"<ListBucketResult><IsTruncated>true</IsTruncated>"
     b"<NextContinuationToken>x</NextContinuationToken></ListBucketResult>"
 )
-
-
-def patched_objects() -> dict[str, Any]:
-    """What each name of the table holds now."""
-    import importlib
-
-    return {
-        f"{module}.{row.name}": getattr(importlib.import_module(module), row.name, None)
-        for row in PATCHED_NAMES
-        for module in row.modules
-    }
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import sys
 import traceback
 import types
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,44 +52,121 @@ class Holder:
     open = io.open
 
 
-@pytest.fixture
-def mounted() -> Iterator[str]:
+@contextmanager
+def a_mount(cache: Path) -> Iterator[str]:
     with S3Server() as server:
         server.create_bucket("data", public=True)
         server.put("data", "dir/file.txt", b"content")
-        with vfsoverlay.mount("s3://data/", "/content/data", **server.mount_options()):
+        with vfsoverlay.mount("s3://data/", "/content/data", cache_dir=str(cache), **server.mount_options()):
             yield "/content/data"
 
 
-@pytest.mark.parametrize("place", ORIGINALS, ids=":".join)
-def test_a_replacement_looks_like_the_original(place: tuple[str, str], mounted: str) -> None:
-    """Signature, name, documentation, repr, equality, hash, pickles and copies are those of the original."""
-    original = ORIGINALS[place]
-    ours = getattr(sys.modules[place[0]], place[1])
-    assert ours is not original
-    for attribute in ("__name__", "__qualname__", "__module__", "__doc__", "__text_signature__", "__self__"):
-        assert getattr(ours, attribute) == getattr(original, attribute)
-    assert inspect.isbuiltin(ours)
-    assert isinstance(ours, types.BuiltinFunctionType)
-    assert callable(ours)
-    assert repr(ours) == repr(original)
-    assert ours == original
-    assert hash(ours) == hash(original)
-    assert pickle.loads(pickle.dumps(ours)) is getattr(sys.modules[place[0]], place[1])
-    assert copy.copy(ours) is ours
-    assert copy.deepcopy(ours) is ours
-    try:
-        signature = inspect.signature(original)
-    except ValueError:
-        return
-    assert inspect.signature(ours) == signature
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[str]:
+    with a_mount(tmp_path / "cache") as root:
+        yield root
 
 
-@pytest.mark.parametrize("name", SETS)
-def test_membership_in_supports_sets_stays(name: str, mounted: str) -> None:
-    """``os.stat in os.supports_dir_fd`` and its like stay what they were."""
-    now = [getattr(os, row.name) in getattr(os, name) for row in PATCHED_NAMES if hasattr(os, row.name)]
-    assert now == MEMBERS[name]
+@pytest.fixture(scope="class")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with a_mount(tmp_path_factory.mktemp("cache")) as root:
+        yield root
+
+
+ERRORS: list[tuple[Any, ...]] = [
+    ("stat", "missing"), ("lstat", "missing"), ("listdir", "missing"), ("scandir", "missing"), ("open", "missing", os.O_RDONLY),
+    ("readlink", "dir/file.txt"), ("mkdir", "dir"), ("unlink", "dir/file.txt"), ("chmod", "dir", 0), ("truncate", "dir/file.txt", 0),
+    ("chdir", "missing"), ("statvfs", "missing"), ("getxattr", "dir", "user.x"), ("rename", "dir", "/content/data/x"),
+]  # fmt: skip
+
+EVENTS: list[tuple[Any, ...]] = [
+    ("listdir", "dir"), ("scandir", "dir"), ("open", "dir/file.txt", os.O_RDONLY), ("mkdir", "dir"), ("rmdir", "dir"), ("remove", "dir"),
+    ("chmod", "dir", 0o600), ("truncate", "dir/file.txt", 0), ("rename", "dir", "/content/data/x"), ("listxattr", "dir"),
+    ("getxattr", "dir", "user.x"), ("utime", "dir"), ("chown", "dir", 0, 0), ("listdir", "missing/x"), ("symlink", "x", "/content/data/y"),
+]  # fmt: skip
+_seen: list[tuple[Any, ...]] | None = None
+
+
+def _hook(event: str, args: tuple[Any, ...]) -> None:
+    if _seen is not None and event.startswith(("os.", "open")) and any("/content/data" in str(arg) for arg in args):
+        _seen.append((event, *args))
+
+
+@functools.cache
+def _add_hook() -> None:
+    """Only where it is needed, since an audit hook is never removed."""
+    sys.addaudithook(_hook)
+
+
+class TestOneMount:
+    """What leaves a mount as it is: one serves them all, since to patch a process with many modules takes its time."""
+
+    @pytest.mark.parametrize("place", ORIGINALS, ids=":".join)
+    def test_a_replacement_looks_like_the_original(self, place: tuple[str, str], shared: str) -> None:
+        """Signature, name, documentation, repr, equality, hash, pickles and copies are those of the original."""
+        original = ORIGINALS[place]
+        ours = getattr(sys.modules[place[0]], place[1])
+        assert ours is not original
+        for attribute in ("__name__", "__qualname__", "__module__", "__doc__", "__text_signature__", "__self__"):
+            assert getattr(ours, attribute) == getattr(original, attribute)
+        assert inspect.isbuiltin(ours)
+        assert isinstance(ours, types.BuiltinFunctionType)
+        assert callable(ours)
+        assert repr(ours) == repr(original)
+        assert ours == original
+        assert hash(ours) == hash(original)
+        assert pickle.loads(pickle.dumps(ours)) is getattr(sys.modules[place[0]], place[1])
+        assert copy.copy(ours) is ours
+        assert copy.deepcopy(ours) is ours
+        try:
+            signature = inspect.signature(original)
+        except ValueError:
+            return
+        assert inspect.signature(ours) == signature
+
+    @pytest.mark.parametrize("name", SETS)
+    def test_membership_in_supports_sets_stays(self, name: str, shared: str) -> None:
+        """``os.stat in os.supports_dir_fd`` and its like stay what they were."""
+        now = [getattr(os, row.name) in getattr(os, name) for row in PATCHED_NAMES if hasattr(os, row.name)]
+        assert now == MEMBERS[name]
+
+    @pytest.mark.parametrize("call", ERRORS, ids=lambda call: call[0])
+    def test_errors_show_one_frame_of_ours(self, call: tuple[Any, ...], shared: str) -> None:
+        """An exception has at most one frame of ours in its traceback, no cause, and the caller's context."""
+        name, path, *rest = call
+        context = KeyError("the caller's")
+        with pytest.raises(OSError) as caught:
+            try:
+                raise context
+            except KeyError:
+                getattr(os, name)(f"{shared}/{path}", *rest)
+        frames = [frame.filename for frame in traceback.extract_tb(caught.value.__traceback__)]
+        assert sum("vfsoverlay/_" in filename for filename in frames) <= 1
+        assert caught.value.__context__ is context
+        assert caught.value.__cause__ is None
+
+    @pytest.mark.parametrize("call", EVENTS, ids=lambda call: f"{call[0]} {call[1]}")
+    def test_one_audit_event_a_call(self, call: tuple[Any, ...], shared: str) -> None:
+        """Each call raises the audit event of the original once, with the caller's own arguments, also when it fails."""
+        global _seen
+        _add_hook()
+        name, path, *rest = call
+        arguments = (f"{shared}/{path}", *rest)
+        answers = []
+        for function in (getattr(os, name), ORIGINALS["posix", name]):
+            _seen = []
+            try:
+                result = function(*arguments)
+                if name == "open":
+                    os.close(result)
+                if name == "scandir":
+                    result.close()
+            except OSError:
+                pass
+            answers.append(_seen)
+            _seen = None
+        assert answers[0] == answers[1]
+        assert len(answers[0]) == 1
 
 
 def test_class_attributes_do_not_bind(mounted: str) -> None:
@@ -137,29 +215,6 @@ def test_a_wrapper_over_ours_stays(mounted: str, monkeypatch: pytest.MonkeyPatch
         os.stat(f"{mounted}/dir/file.txt")
 
 
-ERRORS: list[tuple[Any, ...]] = [
-    ("stat", "missing"), ("lstat", "missing"), ("listdir", "missing"), ("scandir", "missing"), ("open", "missing", os.O_RDONLY),
-    ("readlink", "dir/file.txt"), ("mkdir", "dir"), ("unlink", "dir/file.txt"), ("chmod", "dir", 0), ("truncate", "dir/file.txt", 0),
-    ("chdir", "missing"), ("statvfs", "missing"), ("getxattr", "dir", "user.x"), ("rename", "dir", "/content/data/x"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("call", ERRORS, ids=lambda call: call[0])
-def test_errors_show_one_frame_of_ours(call: tuple[Any, ...], mounted: str) -> None:
-    """An exception has at most one frame of ours in its traceback, no cause, and the caller's context."""
-    name, path, *rest = call
-    context = KeyError("the caller's")
-    with pytest.raises(OSError) as caught:
-        try:
-            raise context
-        except KeyError:
-            getattr(os, name)(f"{mounted}/{path}", *rest)
-    frames = [frame.filename for frame in traceback.extract_tb(caught.value.__traceback__)]
-    assert sum("vfsoverlay/_" in filename for filename in frames) <= 1
-    assert caught.value.__context__ is context
-    assert caught.value.__cause__ is None
-
-
 def test_foreign_exceptions_keep_their_frames(mounted: str) -> None:
     """What a caller's own ``__fspath__`` raises arrives with the caller's frames and at most one of ours."""
 
@@ -171,49 +226,6 @@ def test_foreign_exceptions_keep_their_frames(mounted: str) -> None:
         open(Broken())
     names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
     assert names[-1] == "__fspath__"
-
-
-EVENTS: list[tuple[Any, ...]] = [
-    ("listdir", "dir"), ("scandir", "dir"), ("open", "dir/file.txt", os.O_RDONLY), ("mkdir", "dir"), ("rmdir", "dir"), ("remove", "dir"),
-    ("chmod", "dir", 0o600), ("truncate", "dir/file.txt", 0), ("rename", "dir", "/content/data/x"), ("listxattr", "dir"),
-    ("getxattr", "dir", "user.x"), ("utime", "dir"), ("chown", "dir", 0, 0), ("listdir", "missing/x"), ("symlink", "x", "/content/data/y"),
-]  # fmt: skip
-_seen: list[tuple[Any, ...]] | None = None
-
-
-def _hook(event: str, args: tuple[Any, ...]) -> None:
-    if _seen is not None and event.startswith(("os.", "open")) and any("/content/data" in str(arg) for arg in args):
-        _seen.append((event, *args))
-
-
-@functools.cache
-def _add_hook() -> None:
-    """Only where it is needed, since an audit hook is never removed."""
-    sys.addaudithook(_hook)
-
-
-@pytest.mark.parametrize("call", EVENTS, ids=lambda call: f"{call[0]} {call[1]}")
-def test_one_audit_event_a_call(call: tuple[Any, ...], mounted: str) -> None:
-    """Each call raises the audit event of the original once, with the caller's own arguments, also when it fails."""
-    global _seen
-    _add_hook()
-    name, path, *rest = call
-    arguments = (f"{mounted}/{path}", *rest)
-    answers = []
-    for function in (getattr(os, name), ORIGINALS["posix", name]):
-        _seen = []
-        try:
-            result = function(*arguments)
-            if name == "open":
-                os.close(result)
-            if name == "scandir":
-                result.close()
-        except OSError:
-            pass
-        answers.append(_seen)
-        _seen = None
-    assert answers[0] == answers[1]
-    assert len(answers[0]) == 1
 
 
 def test_pathlib_and_builtins_agree(mounted: str) -> None:

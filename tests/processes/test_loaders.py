@@ -141,9 +141,10 @@ def test_xdist(many: S3Server, tmp_path: Path) -> None:
     test = tmp_path / "test_many.py"
     test.write_text(XDIST)
     with vfsoverlay.mount("s3://many/", ROOT, readahead=False, **many.mount_options()):
-        command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:randomly", "-p", "no:cacheprovider"]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "xdist", "-n", "2", "-p", "no:cacheprovider"]
         command += ["--rootdir", str(tmp_path), str(test)]
         env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # what else is installed takes seconds to load, three times
         done = Child(
             subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200)
         )
