@@ -242,7 +242,9 @@ def compare(options: argparse.Namespace) -> None:
             print(f"{options.workers} workers by {options.start}, {server.engine}", flush=True)
             for run in range(options.runs):
                 cache = f"{scratch}/cache-{run}"
-                loaders = {name: Loader(name, server.url, directory, cache, options) for name in LOADERS}
+                # There and back: who comes behind whom should not matter, and so meets both.
+                order = LOADERS if run % 2 == 0 else LOADERS[::-1]
+                loaders = {name: Loader(name, server.url, directory, cache, options) for name in order}
                 runs.append(one_run(loaders))
                 for loader in loaders.values():
                     loader.end()

@@ -125,7 +125,7 @@ class BlockCache:
         """As ``open_complete``, with the (st_dev, st_ino) behind the descriptor; of large objects, only known ones."""
         opened = self._known.open_identified(object_id)
         if opened is None and _is_small(object_id):
-            opened = self._small.open_recorded(object_id, self.layout.stem(object_id))
+            opened = self._small.open_recorded(object_id)
         if opened is not None:
             self._hit()
         return opened
@@ -207,12 +207,20 @@ class BlockCache:
                 self.directory,
             )
 
-    def warm(self, items: Iterable[Item], resolve: Callable[[Item], Wanted], *, ahead: int = 64) -> Iterator[Item]:
+    def warm(
+        self,
+        items: Iterable[Item],
+        identify: Callable[[Item], ObjectId],
+        resolve: Callable[[Item], Wanted],
+        *,
+        ahead: int = 64,
+    ) -> Iterator[Item]:
         """Give *items* in order, each as soon as its object is complete; *items* is consumed lazily.
 
         Args:
             items: What to fetch, in the order of use.
-            resolve: The object of an item.
+            identify: The object of an item.
+            resolve: The same, and how to come by its bytes; asked for what is missing.
             ahead: How many items may be on their way.
 
         Raises:
@@ -220,9 +228,8 @@ class BlockCache:
         """
 
         def fetching(item: Item) -> Fetch | None:
-            wanted = resolve(item)
-            stem = self._stem_unless_there(wanted.object_id)
-            return None if stem is None else self._fetch_ahead(wanted, stem, "warm")
+            stem = self._stem_unless_there(identify(item))
+            return None if stem is None else self._fetch_ahead(resolve(item), stem, "warm")
 
         return warm(items, fetching, self._fetcher.start, ahead=ahead)
 

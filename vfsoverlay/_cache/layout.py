@@ -60,8 +60,13 @@ class Layout:
 
     def stem(self, object_id: ObjectId) -> str:
         """The path of everything kept for one object version, without the suffix."""
-        key = key_hash(object_id)
-        return f"{self.objects}/{key[:2]}/{key}-{object_id.digest}"
+        shard, name, _ = self.parts(object_id)
+        return f"{shard}/{name}"
+
+    def parts(self, object_id: ObjectId) -> tuple[str, str, str]:
+        """The directory of its shard, its name there without the suffix, and its ``ObjectId.digest``."""
+        key, digest = key_hash(object_id), object_id.digest
+        return f"{self.objects}/{key[:2]}", f"{key}-{digest}", digest
 
     def ensure_shard(self, shard: str) -> None:
         """Make the directory of *shard* again if it is missing (somebody may have deleted the cache)."""

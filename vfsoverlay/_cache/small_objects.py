@@ -53,11 +53,11 @@ class SmallObjects:
         """The record of *stem* if it is sound and of this boot."""
         return self._of_this_boot(self._record_file(stem).lookup(layout.digest_of(stem)))
 
-    def open_recorded(self, object_id: ObjectId, stem: str) -> tuple[int, int, int] | None:
+    def open_recorded(self, object_id: ObjectId) -> tuple[int, int, int] | None:
         """A pinned, readable descriptor, with its (st_dev, st_ino), if there is a record that is right."""
-        digest = layout.digest_of(stem)
-        records = self._layout.records(layout.shard_of(stem))
-        opened = self._complete.open_recorded(object_id, stem, records, bytes.fromhex(digest), self._boot)
+        shard, name, digest = self._layout.parts(object_id)
+        stem = f"{shard}/{name}"
+        opened = self._complete.open_recorded(object_id, stem, f"{shard}/records", bytes.fromhex(digest), self._boot)
         if opened is not None:
             return opened
         record = self._of_this_boot(self._record_file(stem).recall(digest))

@@ -240,7 +240,7 @@ class MountPoint:
 
     def fetch_in_order(self, files: Iterable[WantedFile], *, ahead: int) -> Iterator[WantedFile]:
         """Give *files* of this mount in order, each when it is complete on disk; fetches up to *ahead* of them."""
-        return self.cache.warm(files, self._resolve_wanted, ahead=ahead)
+        return self.cache.warm(files, self._identify, self._resolve_wanted, ahead=ahead)
 
     def _foresee(self, path: str) -> None:
         """Tell the readahead over small files that *path* is opened."""
@@ -253,6 +253,9 @@ class MountPoint:
 
     def _resolve(self, file: File) -> Wanted:
         return self._wanted(file.path, file.node)
+
+    def _identify(self, file: WantedFile) -> ObjectId:
+        return self.object_id(file.path, file.node)
 
     def _resolve_wanted(self, file: WantedFile) -> Wanted:
         # Who warms has not opened this one, so nobody else knows which of many it was.

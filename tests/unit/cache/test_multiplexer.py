@@ -116,7 +116,7 @@ class Warming:
         lead = store.source.object("lead", 1)
         os.close(cache.complete(lead, store.source.reader(lead)))
         store.source.ranges.clear()
-        self.items: Any = cache.warm([lead, *wanted], store.wanted)
+        self.items: Any = cache.warm([lead, *wanted], lambda oid: oid, store.wanted)
         # What is there is given at once; by then the others were taken. A consumer who waits would fetch by itself.
         assert next(self.items) == lead
 

@@ -28,7 +28,7 @@ def test_items_come_in_order_and_are_there(cache: BlockCache, source: Source) ->
     """Each item is given in the order asked for, and its object is complete by then."""
     oids = [source.object(f"key-{number}", 1000) for number in range(50)]
     given = []
-    for oid in cache.warm(oids, source.wanted):
+    for oid in cache.warm(oids, lambda oid: oid, source.wanted):
         fd = cache.open_complete(oid)
         assert fd is not None
         os.close(fd)
@@ -87,10 +87,10 @@ def test_leaving_early_begins_nothing_more() -> None:
 def test_what_is_there_costs_no_thread(cache: BlockCache, source: Source) -> None:
     """Items that are complete on disk are given without a thread, a lock file or a request."""
     oids = [source.object(f"key-{number}", size) for number, size in enumerate((0, 1000, 3 * 1024**2))]
-    assert list(cache.warm(oids, source.wanted)) == oids
+    assert list(cache.warm(oids, lambda oid: oid, source.wanted)) == oids
     fetched, threads = list(source.ranges), set(threading.enumerate())
     again = BlockCache(cache.directory, cache_size=1 << 30, min_free=0)
-    assert list(again.warm(oids, source.wanted)) == oids
+    assert list(again.warm(oids, lambda oid: oid, source.wanted)) == oids
     assert source.ranges == fetched
     assert set(threading.enumerate()) <= threads
 
@@ -99,6 +99,6 @@ def test_what_is_no_longer_there_is_fetched_again(cache: BlockCache, source: Sou
     """An item that was evicted since it was last seen is fetched again."""
     oid = source.object("key", 1000)
     for _ in range(2):
-        assert list(cache.warm([oid], source.wanted)) == [oid]
+        assert list(cache.warm([oid], lambda oid: oid, source.wanted)) == [oid]
         cache.clear()
     assert source.purposes["warm"] == 2
