@@ -123,8 +123,8 @@ class BlockCache:
 
     def open_known(self, object_id: ObjectId) -> tuple[int, int, int] | None:
         """As ``open_complete``, with the (st_dev, st_ino) behind the descriptor; of large objects, only known ones."""
-        opened = self._known.open_identified(object_id)
-        if opened is None and _is_small(object_id):
+        opened = self._known.open_identified(object_id) if self._known.knows(object_id) else None
+        if opened is None and object_id.size <= layout.SMALL_OBJECT:
             opened = self._small.open_recorded(object_id)
         if opened is not None:
             self._hit()

@@ -120,8 +120,9 @@ class CompleteFiles:
         opened = self._open_recorded(records, digest, boot, path, layout.READ)
         if opened is None:
             return None
-        self._keep(object_id, _Known(path, *opened[3:]))
-        return opened[:3]
+        fd, device, inode, size, mtime_ns, ctime_ns = opened
+        self._keep(object_id, _Known(path, size, mtime_ns, ctime_ns))
+        return fd, device, inode
 
     def holds(self, object_id: ObjectId) -> bool:
         """Whether the object is known to be complete and its file looks as it did; opens nothing."""

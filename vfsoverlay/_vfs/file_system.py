@@ -115,11 +115,13 @@ class FileSystem:
         if node is None:
             return None
         root = point.roots[-1]
-        place = Location(point, rest, node, False, node.name, path, f"{root}/{rest}" if rest else root)
+        # As Location() does, in one call less.
+        parts = point, rest, node, False, node.name, path, f"{root}/{rest}" if rest else root, None
+        made: Location = tuple.__new__(Location, parts)
         if len(self._located) >= _MOST_LOCATED:
             self._located.clear()
-        self._located[path] = table, names, place
-        return place
+        self._located[path] = table, names, made
+        return made
 
     def forget_located(self) -> None:
         """After a change of the mounts: find every path anew."""
