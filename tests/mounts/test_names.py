@@ -211,7 +211,7 @@ vfsoverlay.mount(f"s3://{bucket}/", root, endpoint_url=url, region="us-east-1", 
 """
 
 
-@pytest.mark.parametrize(("count", "latency", "shown"), [(10, 0, False), (3000, 0.6, True)])
+@pytest.mark.parametrize(("count", "latency", "shown"), [(10, 0.3, False), (3000, 0.6, True)])
 def test_a_long_listing_shows_on_a_terminal(tmp_path: Path, count: int, latency: float, *, shown: bool) -> None:
     """Where standard error is a terminal, a listing that takes longer than a second tells how far it is."""
     with S3Server(latency=latency) as server:

@@ -207,7 +207,9 @@ def test_copies_are_let_go(mounted: Mounted, certificate: Path, tmp_path: Path) 
         gc.collect()
         return len(_real.listdir("/proc/self/fd"))
 
-    assert use() == use()
+    first = use()
+    # A thread of an earlier test may end meanwhile, and close its own.
+    assert use() <= first
 
 
 LATE_TLS = """
