@@ -239,6 +239,22 @@ def test_begun_read_of_a_replaced_object(server: S3Server, fault: list[Fault]) -
     store.close()
 
 
+def test_begun_read_of_an_answer_without_end(server: S3Server) -> None:
+    """An answer that goes on and on is not taken into memory before it is looked at, and then refused."""
+    store, _ = open_at(server)
+    info = info_of(store)
+    server.faults.add(Fault("body", {"body": bytes(40 * 1024**2)}, purpose="get", times=None))
+    begun = store.begin(info, "warm")
+    assert begun is not None
+    while not begun.take():
+        assert select.select([begun], [], [], 20)[0]
+    assert len(begun._sent.exchange.peek()) <= 1024**2 + 64 * 1024
+    assert begun.content() is None
+    with pytest.raises(errors.StoreUnavailable):
+        begun.finish(lambda _: None)
+    store.close()
+
+
 def test_begun_read_needs_an_idle_connection(server: S3Server) -> None:
     """Where no connection is idle, nothing is begun and nothing sent; one that the server has closed is replaced."""
     store, metrics = open_at(server)

@@ -157,6 +157,19 @@ class _Loop:
 
     def work(self) -> None:
         """Until nothing was to do for a while."""
+        try:
+            self._work()
+        except BaseException:
+            # Memory ran out, for instance: nobody is to wait for this thread for ever.
+            with self._mutex:
+                self.close()
+            for task in (*self._parked, *[task for task, _ in self._flying.values()]):
+                task.go_on()
+            for task in self._queue:
+                task.run()
+            raise
+
+    def _work(self) -> None:
         last = time.monotonic()
         while True:
             self._hand_over()
@@ -205,14 +218,14 @@ class _Loop:
                 return
 
     def _fly(self, task: Task) -> None:
+        self._parked.append(task)
         fd = task.fileno()
         try:
             self._poll.register(fd, select.EPOLLIN)
         except OSError:
-            # The system watches as many descriptors as it is allowed to.
-            self._parked.append(task)
-        else:
-            self._flying[fd] = task, time.monotonic()
+            # The system watches as many descriptors as it is allowed to: it stays where it is.
+            return
+        self._flying[fd] = self._parked.pop(), time.monotonic()
 
     def _advance(self, fd: int) -> None:
         task, _ = self._flying[fd]

@@ -20,6 +20,8 @@ _HEAD_READ: Final = 64 * 1024
 #: Bytes of an answer that is read as a whole. A page of a listing has a thousand keys, of 1,024 bytes at most; each
 #: byte may be written as three, and there may be as much beside the key.
 _LONGEST_READ: Final = 32 * 1024**2
+#: Bytes that are taken of an answer before anybody has looked at it; what is asked for without a wait is smaller.
+_MOST_TAKEN: Final = 1024**2
 #: An ETag from a listing with a line break, for instance, must not become a header of its own.
 _UNSENDABLE: Final = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -39,7 +41,7 @@ class Exchange:
     Raises ``Failure`` of kind network, timeout, malformed or refused, here and wherever the answer is read.
     """
 
-    __slots__ = ("_answer", "_keep", "_left", "_remaining", "_sock", "_spoilt", "headers", "status")
+    __slots__ = ("_answer", "_keep", "_left", "_remaining", "_sock", "_spoilt", "_taken", "headers", "status")
 
     def __init__(
         self,
@@ -57,6 +59,7 @@ class Exchange:
         self._answer = AnswerParser()
         self._left: int | None = None
         self._spoilt: Failure | None = None
+        self._taken = 0
         self.status = 0
         """0 until ``head`` was called."""
         self.headers: dict[str, str] = {}
@@ -92,7 +95,7 @@ class Exchange:
         return self._sock.fileno()
 
     def take(self) -> bool:
-        """Take what has come, without a wait. True: there is nothing to wait for, be it complete or out of order.
+        """Take what has come, without a wait. True: nothing is to be waited for: it is complete, too much, or no answer.
 
         Before ``head`` and the body are asked for: what is not complete, they wait for.
         """
@@ -100,10 +103,11 @@ class Exchange:
         try:
             if sock.gettimeout():
                 sock.settimeout(0)
-            while not answer.complete:
+            while not answer.complete and self._taken < _MOST_TAKEN:
                 data = sock.recv(_HEAD_READ)
                 if not data:
                     return True
+                self._taken += len(data)
                 answer.feed(data)
         except (BlockingIOError, ssl.SSLWantReadError):
             return False

@@ -367,6 +367,38 @@ def test_more_than_enough_is_refused(many: list[Steps]) -> None:
     assert many[-1].begun.wait(20)
 
 
+def test_nobody_waits_for_a_thread_that_has_died(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the thread dies of something, all that it had in hand is done to its end, and the next task has another."""
+    died = threading.Event()
+    monkeypatch.setattr(threading, "excepthook", lambda _: died.set())
+    gets, ended = Multiplexer(Workers(lambda: 0)), threading.Semaphore(0)
+
+    class Flying(Steps):
+        def run(self) -> None:
+            ended.release()
+
+        go_on = run
+
+    class Fatal(Flying):
+        def fileno(self) -> int:
+            raise MemoryError
+
+    flying = Flying()
+    assert gets.try_start(flying)
+    assert flying.begun.wait(20)
+    fatal, late = Fatal(), Steps()
+    assert gets.try_start(fatal)
+    for _ in (flying, fatal):
+        assert ended.acquire(timeout=20)
+    assert died.wait(20)
+    assert gets.try_start(late)
+    assert late.begun.wait(20)
+    late.theirs.sendall(b"x")
+    assert late.done.wait(20)
+    flying.close()
+    fatal.close()
+
+
 def test_without_threads_and_connections_the_consumer_fetches(source: Source) -> None:
     """A task that can neither be begun nor run waits in its place, and whoever needs it takes it."""
     gets, done = Multiplexer(Workers(lambda: 0)), threading.Event()
