@@ -95,7 +95,7 @@ class Exchange:
         return self._sock.fileno()
 
     def take(self) -> bool:
-        """Take what has come, without a wait. True: nothing is to be waited for: it is complete, too much, or no answer.
+        """Take what has come, without a wait. True: no more is waited for: it is complete, too much, or no answer.
 
         Before ``head`` and the body are asked for: what is not complete, they wait for.
         """
