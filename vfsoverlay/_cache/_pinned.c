@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "_record.h"
+
 /* As in locks.py. */
 #define PIN_BYTE (1LL << 60)
 #ifndef F_OFD_SETLK
@@ -22,17 +24,6 @@
 #endif
 
 #define NS 1000000000LL
-
-/* As in records.py. */
-#define DIGEST_SIZE 20
-#define BOOT_SIZE 16
-typedef struct __attribute__((packed)) {
-    unsigned char digest[DIGEST_SIZE];
-    int64_t size, mtime_ns, ctime_ns;
-    uint32_t checksum;
-    unsigned char boot[BOOT_SIZE], unused[4];
-    uint32_t own; /* of all before it */
-} Record;
 
 /* Records that are looked through for one of them: Python, which keeps what it has read, does better with more. */
 #define MOST_RECORDS 400

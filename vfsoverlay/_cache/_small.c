@@ -17,22 +17,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "_record.h"
+
 #ifndef F_OFD_SETLK
 #define F_OFD_SETLK 37
 #endif
 
 #define NS 1000000000LL
-
-/* As in records.py. */
-#define DIGEST_SIZE 20
-#define BOOT_SIZE 16
-typedef struct __attribute__((packed)) {
-    unsigned char digest[DIGEST_SIZE];
-    int64_t size, mtime_ns, ctime_ns;
-    uint32_t checksum;
-    unsigned char boot[BOOT_SIZE], unused[4];
-    uint32_t own; /* of all before it */
-} Record;
 
 /* The byte of a record file that stands for the records themselves; others hold it for microseconds. */
 #define RECORDS 0
