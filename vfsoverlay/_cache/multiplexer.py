@@ -159,7 +159,7 @@ class _Loop:
         """Until nothing was to do for a while."""
         try:
             self._work()
-        except BaseException:
+        except BaseException:  # and raised again
             # Memory ran out, for instance: nobody is to wait for this thread for ever.
             with self._mutex:
                 self.close()
